@@ -1,0 +1,281 @@
+"""Read-outs: an observable, when it is read, and relative to what.
+
+>>> Readout.at("pSTAT5_total", "30 min").fold_over({"IL7": 0})
+Readout('pSTAT5_total' at 30 min, fold over IL7=0)
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from kinetics.engine import Solver
+from kinetics.errors import InputError, SimulationError
+from kinetics.experiment import Added, Condition, Experiment
+from kinetics.model import Model
+from kinetics.simulation import simulate_many, time_in
+from kinetics.units import Quantity, quantity
+
+FloatArray = npt.NDArray[np.float64]
+When = Literal["value", "peak", "area", "half_time", "steady_state"]
+Changes = Mapping[str, float | str | Quantity | Added]
+
+REFINE_TO = 1e-6  # relative change at which a grid for peaks and areas is fine enough
+MOST_POINTS = 8193
+
+
+@dataclass(frozen=True)
+class Relative:
+    """A read-out relative to the same read-out under other conditions."""
+
+    how: Literal["fold", "percent", "percent_inhibition"]
+    reference: Condition
+
+
+@dataclass(frozen=True)
+class Gate:
+    """Fraction of cells above a gate, when cells are log-normal around the model's value (their median)."""
+
+    threshold: float
+    sigma: float  # standard deviation of ln(value) over cells
+
+    def fraction(self, values: npt.ArrayLike) -> FloatArray:
+        """In ``[0, 1]``; 0 where the value is 0."""
+        from scipy.special import ndtr
+
+        with np.errstate(divide="ignore"):
+            z = (np.log(np.maximum(np.asarray(values, float), 0.0)) - math.log(self.threshold)) / self.sigma
+        return np.asarray(ndtr(z), dtype=float)
+
+
+@dataclass(frozen=True, repr=False)
+class Readout:
+    """What is measured; make one with `at`, `peak`, `area`, `half_time` or `steady_state`."""
+
+    formula: str
+    when: When = "value"
+    time: Quantity | None = None  # of "value"
+    start: Quantity | None = None  # of a window
+    end: Quantity | None = None
+    relative: Relative | None = None
+    of_maximum: bool = False  # percent of the largest response of the curve it is part of
+    gate: Gate | None = None
+    unit: str = ""  # overrides what the model says
+
+    @classmethod
+    def at(cls, formula: str, time: float | str | Quantity) -> Readout:
+        """The value at a time; in `Experiment.steps` time 0 is the start of the last step, the stimulation."""
+        given = _time(time)
+        if math.isinf(given.value):
+            return cls.steady_state(formula)
+        return cls(formula, "value", given)
+
+    @classmethod
+    def steady_state(cls, formula: str) -> Readout:
+        """The value once nothing changes any more."""
+        return cls(formula, "steady_state")
+
+    @classmethod
+    def peak(cls, formula: str, start: float | str | Quantity, end: float | str | Quantity) -> Readout:
+        """The largest value in a window."""
+        return cls._window(formula, "peak", start, end)
+
+    @classmethod
+    def area(cls, formula: str, start: float | str | Quantity, end: float | str | Quantity) -> Readout:
+        """The area under the curve in a window, value times the model's time unit."""
+        return cls._window(formula, "area", start, end)
+
+    @classmethod
+    def half_time(cls, formula: str, start: float | str | Quantity, end: float | str | Quantity) -> Readout:
+        """Time from the start of a window to half of its extreme change, in the model's time unit; NaN if flat."""
+        return cls._window(formula, "half_time", start, end)
+
+    @classmethod
+    def _window(cls, formula: str, when: When, start: float | str | Quantity, end: float | str | Quantity) -> Readout:
+        return cls(formula, when, None, _time(start), _time(end))
+
+    def fold_over(self, reference: Changes) -> Readout:
+        """Divided by the same read-out under ``reference``, for example ``{"IL7": 0}`` (see `Experiment.replacing`)."""
+        return self._relative("fold", reference)
+
+    def percent_of(self, reference: Changes) -> Readout:
+        """In percent of the read-out under ``reference``."""
+        return self._relative("percent", reference)
+
+    def percent_inhibition(self, reference: Changes) -> Readout:
+        """How much lower than under ``reference``, in percent; negative where it is higher."""
+        return self._relative("percent_inhibition", reference)
+
+    def _relative(self, how: Literal["fold", "percent", "percent_inhibition"], reference: Changes) -> Readout:
+        if self.relative or self.of_maximum:
+            raise InputError("a read-out can be relative to one thing only")
+        if not reference:
+            raise InputError("a reference needs at least one change, for example {'IL7': 0}")
+        return replace(self, relative=Relative(how, Condition(reference)))
+
+    def percent_of_maximum(self) -> Readout:
+        """In percent of the largest response of the same curve."""
+        if self.relative:
+            raise InputError("a read-out can be relative to one thing only")
+        return replace(self, of_maximum=True)
+
+    def fraction_positive(self, threshold: float, sigma: float) -> Readout:
+        """The fraction of cells above ``threshold`` when ln(value) varies over cells with ``sigma``."""
+        if not (math.isfinite(threshold) and threshold > 0.0 and math.isfinite(sigma) and sigma > 0.0):
+            raise InputError(f"a gate needs threshold > 0 and sigma > 0, got {threshold}, {sigma}")
+        return replace(self, gate=Gate(threshold, sigma))
+
+    @property
+    def own_unit(self) -> str | None:
+        """The unit the read-out itself decides, or ``None`` where it is that of the formula."""
+        if self.of_maximum or (self.relative and self.relative.how != "fold"):
+            return "%"
+        if self.relative or self.gate:
+            return ""
+        return self.unit or None
+
+    def __repr__(self) -> str:
+        if self.when == "value":
+            text = f"{self.formula!r} at {self.time}"
+        elif self.when == "steady_state":
+            text = f"{self.formula!r} at steady state"
+        else:
+            text = f"{self.when} of {self.formula!r} from {self.start} to {self.end}"
+        if self.gate:
+            text += f", fraction above {self.gate.threshold:g}"
+        if self.relative:
+            what = ", ".join(f"{name}={value}" for name, value in _plain(self.relative.reference))
+            text += f", {self.relative.how.replace('_', ' ')} over {what}"
+        if self.of_maximum:
+            text += ", % of maximum"
+        return f"Readout({text})"
+
+
+def _plain(condition: Condition) -> list[tuple[str, str]]:
+    return [(n, f"{v:g}" if isinstance(v, float) else str(v)) for n, v in condition.changes.items()]
+
+
+def _time(value: float | str | Quantity) -> Quantity:
+    given = quantity(value, "time of a read-out")
+    if math.isnan(given.value):
+        raise InputError("the time of a read-out must not be NaN")
+    return given
+
+
+# --- measuring ----------------------------------------------------------------------------------------------
+
+
+def measure(
+    model: Model,
+    experiments: Sequence[Experiment],
+    readout: Readout,
+    *,
+    solver: Solver | None = None,
+    parameters: Mapping[str, float] | None = None,
+) -> FloatArray:
+    """The read-out of each experiment, shape ``(n_experiments,)``, relative to its reference where it has one.
+
+    ``percent_of_maximum`` takes the largest of these values as 100.
+
+    Raises:
+        SimulationError: a value is NaN, or a reference is 0.
+    """
+    values = _raw(model, experiments, readout, solver, parameters)
+    if readout.relative:
+        changes = dict(readout.relative.reference.changes)
+        against = [experiment.replacing(changes) for experiment in experiments]
+        if all(experiment == against[0] for experiment in against):
+            against = against[:1]
+        reference = _raw(model, against, readout, solver, parameters)
+        if np.any(reference == 0.0):
+            raise SimulationError(
+                f"{readout!r} is 0 under its reference in model {model.name!r}: a ratio to it has no meaning"
+            )
+        ratio = values / reference
+        values = {"fold": ratio, "percent": 100.0 * ratio, "percent_inhibition": 100.0 * (1.0 - ratio)}[
+            readout.relative.how
+        ]
+    if readout.of_maximum:
+        largest = float(np.max(values))
+        if largest <= 0.0:
+            raise SimulationError(f"{readout!r}: the largest response is {largest:g}, so there is no percentage of it")
+        values = 100.0 * values / largest
+    return values
+
+
+def _raw(
+    model: Model,
+    experiments: Sequence[Experiment],
+    readout: Readout,
+    solver: Solver | None,
+    parameters: Mapping[str, float] | None,
+) -> FloatArray:
+    def run(times: FloatArray) -> list[FloatArray]:
+        courses = simulate_many(
+            model, experiments, times, {"readout": readout.formula}, solver=solver, parameters=parameters
+        )
+        return [course.values[:, 0] for course in courses]
+
+    if readout.when in ("value", "steady_state"):
+        time = math.inf if readout.time is None else time_in(model, readout.time)
+        values = np.array([column[-1] for column in run(np.array([time]))])
+    else:
+        assert readout.start is not None and readout.end is not None
+        start, end = time_in(model, readout.start), time_in(model, readout.end)
+        if not (start < end < math.inf):
+            raise InputError(f"the window of {readout!r} must have start < end, both finite")
+        values = _refined(start, end, run, readout.when)
+    bad = np.nonzero(np.isnan(values))[0]
+    if len(bad) and readout.when != "half_time":
+        raise SimulationError(f"{readout!r} of model {model.name!r} is NaN in experiment {int(bad[0]) + 1}")
+    return values if readout.gate is None else readout.gate.fraction(values)
+
+
+def _refined(start: float, end: float, run: Callable[[FloatArray], list[FloatArray]], when: When) -> FloatArray:
+    """Double the grid until the read-out stops changing; half of the points crowd at the start of the window."""
+    count, before = 129, None
+    while True:
+        early = start + (end - start) * np.concatenate(([0.0], np.geomspace(1e-5, 1.0, count // 2)))
+        times = np.union1d(early, np.linspace(start, end, count // 2 + 1))
+        values = np.array([_reduce(times, column, when) for column in run(times)])
+        if before is not None:
+            with np.errstate(invalid="ignore"):
+                change = np.abs(values - before) > REFINE_TO * np.abs(values) + 1e-300
+            if not np.any(change) or count >= MOST_POINTS:
+                return values
+        before, count = values, 2 * count - 1
+
+
+def _reduce(times: FloatArray, column: FloatArray, when: When) -> float:
+    from scipy.interpolate import CubicSpline, PchipInterpolator
+
+    if np.any(np.isnan(column)):
+        return math.nan
+    if when == "area":
+        return float(CubicSpline(times, column).integrate(times[0], times[-1]))
+    if when == "peak":
+        return _peak(times, column)
+    change = column - column[0]
+    extreme = change[int(np.argmax(np.abs(change)))]
+    if abs(extreme) <= 1e-12 * max(float(np.max(np.abs(column))), 1e-300):
+        return math.nan
+    fraction = change / extreme
+    first = int(np.argmax(fraction >= 0.5))
+    low, high = max(0, first - 3), min(len(times), first + 3)
+    roots = PchipInterpolator(times[low:high], fraction[low:high] - 0.5).roots(extrapolate=False)
+    return float(roots[0] - times[0]) if len(roots) else float(times[first] - times[0])
+
+
+def _peak(times: FloatArray, column: FloatArray) -> float:
+    """The vertex of the parabola through the highest point and its neighbours; an end point counts as it is."""
+    top = int(np.argmax(column))
+    if top in (0, len(column) - 1):
+        return float(column[top])
+    x, y = times[top - 1 : top + 2] - times[top], column[top - 1 : top + 2]
+    a, b, c = np.polyfit(x, y, 2)
+    return float(c - b * b / (4.0 * a)) if a < 0.0 else float(column[top])
