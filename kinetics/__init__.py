@@ -1,5 +1,6 @@
 """Dose-response kinetics of cytokine and drug signalling: SBML models in, dose-response curves and shifts out."""
 
+from kinetics.convergence import Convergence, convergence, curve_convergence
 from kinetics.curves import CurveDescription, EC50Status
 from kinetics.dosing import DoseMatrix, DoseProtocol, DoseResponseCurve, Shift, compare, dose_matrix, dose_response
 from kinetics.engine import Solver
@@ -13,6 +14,7 @@ from kinetics.units import Quantity, doses
 
 __all__ = [
     "Condition",
+    "Convergence",
     "CurveDescription",
     "DoseMatrix",
     "DoseProtocol",
@@ -29,6 +31,8 @@ __all__ = [
     "TimeCourse",
     "added",
     "compare",
+    "convergence",
+    "curve_convergence",
     "dose_matrix",
     "dose_response",
     "doses",

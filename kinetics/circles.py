@@ -91,10 +91,16 @@ def check_assignments(model: Any, origin: str) -> None:
         raise InvalidModel(f"{origin}: values are defined by way of themselves: {_arrows(circle)}")
 
 
-def check_functions(model: Any, origin: str) -> None:
+def check_functions(model: Any, origin: str) -> list[int]:
     """Refuse functions that call themselves, and formulas that explode when functions are written out.
 
     Thirty functions that each call the one before twice make a formula of a thousand million terms.
+
+    Returns:
+        The number of terms of every formula with its functions written out.
+
+    Raises:
+        InvalidModel: names the circle, or the formula.
     """
     import libsbml
 
@@ -104,8 +110,6 @@ def check_functions(model: Any, origin: str) -> None:
         if function.isSetMath() and function.getBody() is not None:
             arguments = [function.getArgument(j).getName() for j in range(function.getNumArguments())]
             functions[function.getId()] = (arguments, function.getBody())
-    if not functions:
-        return
     calls = {
         key: frozenset(node.getName() for node in nodes(body) if node.getType() == libsbml.AST_FUNCTION)
         for key, (_, body) in functions.items()
@@ -139,9 +143,13 @@ def check_functions(model: Any, origin: str) -> None:
         arguments, body = functions[key]
         weights = expand(body)
         sizes[key] = weights.get("", 0), tuple(weights.get(argument, 0) for argument in arguments)
+    total = []
     for where, math in formulas(model):
-        if (size := sum(expand(math).values())) > MAX_EXPANDED:
+        size = sum(expand(math).values())
+        if size > MAX_EXPANDED:
             raise InvalidModel(
                 f"{origin}: expected formulas of at most {MAX_EXPANDED:,} terms with all functions written out, "
                 f"got {size:.3g} in the {where}"
             )
+        total.append(size)
+    return total

@@ -130,8 +130,7 @@ def _check_dose_unit(model: Model, target: str, given: tuple[Quantity, ...]) -> 
             f"doses of {target!r} have no unit, and model {model.name!r} keeps it in {entity.unit!r}: write for "
             f"example '{given[-1].value:g} {entity.unit}'"
         )
-    for dose in given:
-        value_in(model, target, dose)
+    value_in(model, target, given[-1])  # doses share a unit, so one of them shows whether it can be meant
     return unit or entity.unit
 
 

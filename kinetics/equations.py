@@ -89,11 +89,13 @@ class Equations:
             InvalidModel: the initial formulas need each other in a circle.
         """
         formulas = {**self.initial, **(changes or {})}
+        # A quantity set to itself is one whose own formula is switched off: it becomes free.
+        formulas = {name: MISSING if formula is Symbol(name) else formula for name, formula in formulas.items()}
         at_start = {TIME_NAME: ZERO}
         done: dict[str, Expression] = {}
         for name in _sorted_by_need({**formulas, **self.assigned}):
             formula = formulas.get(name, self.assigned.get(name, MISSING))
-            if isinstance(formula, Number) and name not in (changes or {}):
+            if formula is MISSING or (isinstance(formula, Number) and name not in (changes or {})):
                 done[name] = Symbol(name)
             else:
                 done[name] = substitute(formula, {**{n: done.get(n, Symbol(n)) for n in formula.names}, **at_start})

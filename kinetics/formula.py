@@ -40,52 +40,9 @@ RESERVED = frozenset(_CONSTANTS)
 _ALIASES = {"asin": "arcsin", "acos": "arccos", "atan": "arctan", "ceiling": "ceil"}
 _COMPARISONS = ("<", "<=", ">", ">=", "==", "!=")
 _FUNCTIONS = frozenset(
-    [
-        "exp",
-        "ln",
-        "log",
-        "log2",
-        "log10",
-        "sqrt",
-        "abs",
-        "sign",
-        "floor",
-        "ceil",
-        "ceiling",
-        "min",
-        "max",
-        "pow",
-        "power",
-        "piecewise",
-        "factorial",
-        "sin",
-        "cos",
-        "tan",
-        "cot",
-        "sec",
-        "csc",
-        "arcsin",
-        "arccos",
-        "arctan",
-        "arccot",
-        "arcsec",
-        "arccsc",
-        "asin",
-        "acos",
-        "atan",
-        "sinh",
-        "cosh",
-        "tanh",
-        "coth",
-        "sech",
-        "csch",
-        "arcsinh",
-        "arccosh",
-        "arctanh",
-        "arccoth",
-        "arcsech",
-        "arccsch",
-    ]
+    "exp ln log log2 log10 sqrt abs sign floor ceil ceiling min max pow power piecewise factorial "  # noqa: SIM905
+    "sin cos tan cot sec csc arcsin arccos arctan arccot arcsec arccsc asin acos atan "
+    "sinh cosh tanh coth sech csch arcsinh arccosh arctanh arccoth arcsech arccsch".split()
 )
 
 

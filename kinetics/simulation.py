@@ -8,16 +8,18 @@ At the time where a period starts, read-outs show the state after its changes.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
 
 from kinetics.engine import Engine, Snapshot, Solver
 from kinetics.errors import InputError, IntegrationFailed, InvalidModel, NoSteadyState, UnknownName
-from kinetics.experiment import Added, Experiment, Value
+from kinetics.experiment import Added, Experiment, Period, Value
 from kinetics.expression import Expression, Number, Symbol, evaluate
 from kinetics.model import Model
 from kinetics.timecourse import Status, TimeCourse
@@ -61,6 +63,8 @@ class Reading:
 
     def evaluate(self, table: FloatArray) -> FloatArray:
         """Observables, shape ``(n_times, n_observables)``, from the engine's columns."""
+        if len(self.formulas) == 1 and len(self.symbols) == 1 and isinstance(self.formulas[0], Symbol):
+            return table[:, 1:]  # a symbol as it is, the common case
         environment: dict[str, npt.ArrayLike] = {"$time": table[:, 0]}
         for index, name in enumerate(self.symbols):
             environment[name] = table[:, index + 1]
@@ -120,29 +124,56 @@ def _change(model: Model, target: str, value: Value) -> Expression:
     return Number(value_in(model, target, value))
 
 
-def resolve(model: Model, experiment: Experiment | None) -> tuple[Stage, ...]:
+Resolved = dict[int, tuple[Period, float, tuple[tuple[str, Expression], ...]]]
+
+
+def resolve(model: Model, experiment: Experiment | None, seen: Resolved | None = None) -> tuple[Stage, ...]:
     """The periods in order of time, in the model's units; periods that start together become one.
+
+    Args:
+        seen: remembers periods by identity, so that what many experiments share is resolved once.
 
     Raises:
         UnknownName, UnitError, InputError: a change cannot be applied to this model.
     """
-    merged: dict[float, dict[str, Expression]] = {}
+    seen = {} if seen is None else seen
+    merged: dict[float, tuple[tuple[str, Expression], ...]] = {}
     for period in (experiment or Experiment()).periods:
-        start = time_in(model, period.start, "start of a period") if math.isfinite(period.start.value) else -math.inf
-        changes = merged.setdefault(start, {})
-        for condition in period.conditions:
-            for target, value in condition.changes.items():
-                if target in changes:
-                    raise InputError(f"{target!r} is set twice at time {start:g}")
-                changes[target] = _change(model, target, value)
+        if id(period) not in seen:  # the entry keeps the period alive, so its id stays its own
+            seen[id(period)] = (period, *_resolved(model, period))
+        _, start, changes = seen[id(period)]
+        merged[start] = _joined(start, merged[start] + changes) if start in merged else changes
     if not any(math.isfinite(start) for start in merged):
-        merged[0.0] = {}
-    return tuple(Stage(start, tuple(sorted(merged[start].items()))) for start in sorted(merged))
+        merged[0.0] = ()
+    return tuple(Stage(start, merged[start]) for start in sorted(merged))
+
+
+def _resolved(model: Model, period: Period) -> tuple[float, tuple[tuple[str, Expression], ...]]:
+    start = time_in(model, period.start, "start of a period") if math.isfinite(period.start.value) else -math.inf
+    changes = [
+        (target, _change(model, target, value))
+        for condition in period.conditions
+        for target, value in condition.changes.items()
+    ]
+    return start, _joined(start, tuple(changes))
+
+
+def _joined(start: float, changes: tuple[tuple[str, Expression], ...]) -> tuple[tuple[str, Expression], ...]:
+    """Changes in order of name; refuses a target that is set twice."""
+    ordered = sorted(changes, key=lambda change: change[0])
+    for (one, _), (other, _) in itertools.pairwise(ordered):
+        if one == other:
+            raise InputError(f"{one!r} is set twice at time {start:g}")
+    return tuple(ordered)
 
 
 def _times(model: Model, times: npt.ArrayLike | Iterable[str], start: float) -> FloatArray:
-    raw = [times] if isinstance(times, str | int | float | Quantity) else list(times)  # type: ignore[arg-type]
-    values = np.array([time_in(model, item) for item in raw], dtype=float)
+    raw: list[float | str | Quantity]
+    if isinstance(times, str | int | float | Quantity):
+        raw = [times]
+    else:
+        raw = list(cast("Iterable[float | str | Quantity]", times))
+    values = np.array([time_in(model, item) for item in raw], dtype=np.float64)
     if len(values) == 0:
         raise InputError("times are empty: pass at least one time to read at")
     if np.any(np.diff(values) <= 0.0):
@@ -186,9 +217,8 @@ class _Run:
             self._reassign(self.values)
         values = self._evaluated(changes)
         self._set(values)
-        changed = {
-            name for name in values if self.model.entity(name).constant or self.model.entity(name).kind != "species"
-        }
+        entities = self.model.description.entities
+        changed = {name for name in values if entities[name].constant or entities[name].kind != "species"}
         self._reassign(changed, keep={*values, *self.values})
 
     def _reassign(self, changed: Iterable[str], keep: Iterable[str] = ()) -> None:
@@ -330,12 +360,13 @@ class _Run:
             if (stages[:count], stages[count].start) in self._shared:
                 for index in range(1, count + 1):
                     parts.append(self._shared[(stages[:index], stages[index].start)][1])
-                self.engine.reset(self.solver)
                 self.engine.restore(self._shared[(stages[:count], stages[count].start)][0])
                 return count
         return 0
 
     def _stage(self, begin: float, end: float, last: bool, times: FloatArray, experiment: str) -> FloatArray:
+        if last and len(times) == 1 and begin < times[0] < math.inf:  # a dose-response reads one time: no detours
+            return self._integrate((begin, float(times[0])), experiment)[1:]
         wanted = times[(times >= begin) & ((times <= end) if last else (times < end))]
         finite = wanted[np.isfinite(wanted)]
         stop = (finite[-1] if len(finite) else begin) if last else end
@@ -379,10 +410,14 @@ def simulate_many(
     texts = list(observables.values()) if isinstance(observables, Mapping) else list(reading.names)
     units = tuple(model.unit_of(text) for text in texts)
     results = []
+    seen: Resolved = {}
+    grids: dict[float, FloatArray] = {}
     for experiment in experiments:
-        stages = resolve(model, experiment)
+        stages = resolve(model, experiment, seen)
         start = next(stage.start for stage in stages if math.isfinite(stage.start))
-        grid = _times(model, times, start)
+        if start not in grids:
+            grids[start] = _times(model, times, start)
+        grid = grids[start]
         table = run(_until(stages, grid[-1]), grid, experiment.id)
         results.append(
             TimeCourse(

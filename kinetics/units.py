@@ -98,6 +98,14 @@ def factor(unit: str, to: str, *, molar_mass: float | None = None, what: str = "
     Raises:
         UnitError: the dimensions differ, or a molar mass is needed and not known.
     """
+    try:
+        return _factor(unit, to, molar_mass)
+    except UnitError as error:
+        raise UnitError(f"{what}: {error}") from None
+
+
+@functools.lru_cache(maxsize=1024)
+def _factor(unit: str, to: str, molar_mass: float | None) -> float:
     source, target = _parse_unit(unit), _parse_unit(to)
     if source == target:
         return 1.0
@@ -106,18 +114,18 @@ def factor(unit: str, to: str, *, molar_mass: float | None = None, what: str = "
     if ratio.dimensionless:
         return float(ratio.to_base_units().magnitude)
     gram_per_mole = registry.g / registry.mol
-    for per, power in ((gram_per_mole, -1), (gram_per_mole, 1)):
-        trial = ratio * per**power
+    for power in (-1, 1):
+        trial = ratio * gram_per_mole**power
         if trial.dimensionless:
             if molar_mass is None:
                 raise UnitError(
-                    f"{what}: {unit!r} is a mass and {to!r} an amount of substance; the molar mass is not known, "
-                    "so give the value in molar units or pass molar_mass=... in g/mol"
+                    f"{unit!r} and {to!r} are mass and amount of substance; the molar mass is not known, "
+                    "so give the value in the other kind of unit or pass molar_masses={name: g_per_mol} to Model.load"
                 )
             if not (math.isfinite(molar_mass) and molar_mass > 0):
-                raise UnitError(f"{what}: molar mass must be positive, in g/mol, got {molar_mass}")
-            return float((trial * molar_mass**power).to_base_units().magnitude)
-    raise UnitError(f"{what}: cannot turn {unit!r} into {to!r}: the dimensions differ")
+                raise UnitError(f"a molar mass must be positive, in g/mol, got {molar_mass}")
+            return float((trial * molar_mass ** (power)).to_base_units().magnitude)
+    raise UnitError(f"cannot turn {unit!r} into {to!r}: the dimensions differ")
 
 
 def convert(value: str | float | Quantity, to: str, *, molar_mass: float | None = None, what: str = "value") -> float:
