@@ -90,7 +90,9 @@ class Equations:
         """
         formulas = {**self.initial, **(changes or {})}
         # A quantity set to itself is one whose own formula is switched off: it becomes free.
-        formulas = {name: MISSING if formula is Symbol(name) else formula for name, formula in formulas.items()}
+        formulas = {
+            name: MISSING if formula is Symbol(name) else formula for name, formula in formulas.items()
+        }
         at_start = {TIME_NAME: ZERO}
         done: dict[str, Expression] = {}
         for name in _sorted_by_need({**formulas, **self.assigned}):
@@ -98,7 +100,9 @@ class Equations:
             if formula is MISSING or (isinstance(formula, Number) and name not in (changes or {})):
                 done[name] = Symbol(name)
             else:
-                done[name] = substitute(formula, {**{n: done.get(n, Symbol(n)) for n in formula.names}, **at_start})
+                done[name] = substitute(
+                    formula, {**{n: done.get(n, Symbol(n)) for n in formula.names}, **at_start}
+                )
         return done
 
     def defaults(self) -> dict[str, float]:
@@ -123,7 +127,9 @@ def _sorted_by_need(formulas: Mapping[str, Expression]) -> list[str]:
                 waiting.add(name)
                 path.append((name, True))
                 path.extend(
-                    (need, False) for need in sorted(formulas[name].names) if need in formulas and need not in order
+                    (need, False)
+                    for need in sorted(formulas[name].names)
+                    if need in formulas and need not in order
                 )
     return list(order)
 
@@ -254,7 +260,9 @@ class _Reader:
         for reaction in _elements(model.getListOfReactions()):
             law = reaction.getKineticLaw()
             if reaction.isSetFast() and reaction.getFast():
-                raise UnsupportedModel(f"reaction {reaction.getId()!r} is fast; only ordinary rates work here")
+                raise UnsupportedModel(
+                    f"reaction {reaction.getId()!r} is fast; only ordinary rates work here"
+                )
             rates[reaction.getId()] = self.math(law) if law is not None and law.isSetMath() else MISSING
             sides = ((reaction.getListOfReactants(), -1.0), (reaction.getListOfProducts(), 1.0))
             for reference, sign in ((item, sign) for side, sign in sides for item in _elements(side)):
@@ -270,7 +278,9 @@ class _Reader:
                     continue
                 factor = species.getConversionFactor() or model.getConversionFactor()
                 scale = Symbol(factor) if factor else ONE
-                changes.setdefault(name, []).append(multiply(sign, stoichiometry, scale, Symbol(reaction.getId())))
+                changes.setdefault(name, []).append(
+                    multiply(sign, stoichiometry, scale, Symbol(reaction.getId()))
+                )
         return changes, rates
 
     def stoichiometry(self, reference: Any) -> Expression:

@@ -33,7 +33,9 @@ from kinetics.errors import FormulaError
 FloatArray = npt.NDArray[np.float64]
 Operand = Union["Expression", float, int]
 
-AVOGADRO = 6.02214179e23  # the value that SBML Level 3 fixes for its avogadro symbol, whatever CODATA says now
+AVOGADRO = (
+    6.02214179e23  # the value that SBML Level 3 fixes for its avogadro symbol, whatever CODATA says now
+)
 TIME_NAME = "$time"  # the key of time in environments; no SBML id can be spelt so
 
 
@@ -407,7 +409,10 @@ def _xor(*args: Expression) -> Expression:
 _DERIVED: dict[str, tuple[Callable[..., Expression], int | None]] = {
     "-": (lambda *a: -a[0] if len(a) == 1 else add(a[0], *(-x for x in a[1:])), None),
     "log": (lambda base, x: _log(base, x), 2),
-    "root": (lambda degree, x: call("sqrt", x) if degree == Number(2.0) else power(x, divide(ONE, degree)), 2),
+    "root": (
+        lambda degree, x: call("sqrt", x) if degree == Number(2.0) else power(x, divide(ONE, degree)),
+        2,
+    ),
     "quotient": (_quotient, 2),
     "rem": (lambda a, b: a - b * _quotient(a, b), 2),
     "implies": (lambda a, b: call("or", call("not", a), b), 2),
@@ -446,7 +451,9 @@ def call(op: str, *arguments: Operand) -> Expression:
     args = tuple(expression(argument) for argument in arguments)
     known = _DERIVED.get(op) or OPERATIONS.get(op)
     if known is None:
-        raise FormulaError(f"no operation named {op!r}; known are {', '.join(sorted({*OPERATIONS, *_DERIVED}))}")
+        raise FormulaError(
+            f"no operation named {op!r}; known are {', '.join(sorted({*OPERATIONS, *_DERIVED}))}"
+        )
     if (known[1] is not None and len(args) != known[1]) or (not args and op not in "+*"):
         raise FormulaError(f"{op!r} takes {known[1] or 'one or more'} arguments, got {len(args)}")
     if op in _DERIVED:
@@ -684,12 +691,27 @@ def _slopes(node: Call, wanted: frozenset[str]) -> Iterator[tuple[Expression, Ex
     elif op in _UNARY_SLOPES:
         yield args[0], _UNARY_SLOPES[op](args[0])
     elif op not in BOOLEAN and op not in STEPS:
-        raise FormulaError(f"{op!r} has no derivative here, needed with respect to {', '.join(sorted(wanted))}")
+        raise FormulaError(
+            f"{op!r} has no derivative here, needed with respect to {', '.join(sorted(wanted))}"
+        )
 
 
 # --- writing ------------------------------------------------------------------------------------------------
 
-_PRECEDENCE = {"or": 1, "and": 2, "<": 4, "<=": 4, ">": 4, ">=": 4, "==": 4, "!=": 4, "+": 5, "*": 6, "/": 6, "^": 8}
+_PRECEDENCE = {
+    "or": 1,
+    "and": 2,
+    "<": 4,
+    "<=": 4,
+    ">": 4,
+    ">=": 4,
+    "==": 4,
+    "!=": 4,
+    "+": 5,
+    "*": 6,
+    "/": 6,
+    "^": 8,
+}
 _INFIX_WORD = {"and": "&&", "or": "||"}
 
 

@@ -62,7 +62,9 @@ class Block:
         ids = {**self.names, **self.weights}
         for pair, slope in slopes.items():
             if pair[1] in self.columns and slope != 0.0 and pair not in ids and pair in self._expected:
-                raise InputError(f"{pair[0]!r} moves with {pair[1]!r}, which the derivatives were not prepared for")
+                raise InputError(
+                    f"{pair[0]!r} moves with {pair[1]!r}, which the derivatives were not prepared for"
+                )
         return {name: slopes.get(pair, 0.0) * (scale or {}).get(pair[1], 1.0) for pair, name in ids.items()}
 
     _expected: frozenset[tuple[str, str]] = field(default=frozenset(), repr=False)
@@ -153,7 +155,11 @@ def sensitivity_model(
             raise UnknownName("parameter", column, sorted(known), "the model's constants")
     needed = _needed(equations, outputs, jumps)
     reaches = {column: reach(equations, column, starts, jumps) for column in columns}
-    inexact = {c: reason for c in columns if (reason := why_inexact(equations, reaches[c].constants | reaches[c].states))}
+    inexact = {
+        c: reason
+        for c in columns
+        if (reason := why_inexact(equations, reaches[c].constants | reaches[c].states))
+    }
     usable = [column for column in columns if column not in inexact]
     groups = _group({column: len(reaches[column].states & needed) for column in usable}, block_size)
     blocks = tuple(_Writer(equations, {c: reaches[c] for c in group}, needed).block() for group in groups)
@@ -175,7 +181,9 @@ def _needed(
         name = stack.pop()
         if name not in wanted:
             wanted.add(name)
-            stack.extend(equations.assigned[name].names if name in equations.assigned else needs.get(name, ()))
+            stack.extend(
+                equations.assigned[name].names if name in equations.assigned else needs.get(name, ())
+            )
     return frozenset(wanted & set(equations.states))
 
 
@@ -223,8 +231,13 @@ class _Writer:
         rates = {pair: self._slope(equations.jacobian[pair[0]], pair[1]) for pair in self.names}
         jumps: list[dict[tuple[str, str], Expression]] = []
         for event in equations.events:
-            changes = {name: gradient(value, (*equations.states, *equations.constants)) for name, value in event.assignments.items()}
-            jumps.append({pair: self._slope(changes[pair[0]], pair[1]) for pair in self.names if pair[0] in changes})
+            changes = {
+                name: gradient(value, (*equations.states, *equations.constants))
+                for name, value in event.assignments.items()
+            }
+            jumps.append(
+                {pair: self._slope(changes[pair[0]], pair[1]) for pair in self.names if pair[0] in changes}
+            )
         everything = [*rates.values(), *(value for jump in jumps for value in jump.values())]
         short, parts = _shortened(everything, equations.assigned, self._fresh)
         for name in self.weights.values():
@@ -239,7 +252,9 @@ class _Writer:
             for pair, value in jump.items():
                 _add_rule(model.getEvent(i).createEventAssignment(), self.names[pair], short[value])
         prepared = frozenset((q, c) for c in self.reaches for q in (*equations.states, *equations.constants))
-        pruned = frozenset((s, c) for c, moved in self.reaches.items() for s in moved.states) - set(self.names)
+        pruned = frozenset((s, c) for c, moved in self.reaches.items() for s in moved.states) - set(
+            self.names
+        )
         sbml = libsbml.writeSBMLToString(document)
         return Block(sbml, tuple(self.reaches), self.names, self.weights, prepared - pruned)
 
@@ -306,5 +321,3 @@ def _add_rule(rule: Any, target: str, formula: Expression) -> None:
 
     rule.setVariable(target)
     rule.setMath(libsbml.readMathMLFromString(to_mathml(formula)))
-
-

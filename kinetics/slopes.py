@@ -79,7 +79,9 @@ def jump(
     """
     formulas = {name: equations.inline(formula) for name, formula in changes.items()}
     partials = [
-        (name, by, slope) for name, f in formulas.items() for by, slope in gradient(f, f.names - {"$time"}).items()
+        (name, by, slope)
+        for name, f in formulas.items()
+        for by, slope in gradient(f, f.names - {"$time"}).items()
     ]
     arguments = sorted(frozenset().union(*(formula.names for formula in formulas.values())))
     compiled = compile_numpy([*formulas.values(), *(slope for *_, slope in partials)], arguments)

@@ -45,6 +45,7 @@ def test_entry_names_only_what_the_model_has(name):
     for readout in entry.readouts.values():
         assert set(re.findall(r"[A-Za-z_]\w*", readout.formula)) <= everything, readout.name
         assert readout.unit and readout.description, readout.name
+        assert readout.name == readout.formula or readout.name not in everything, readout.name  # one meaning
     for variant in (*entry.variants.values(), *entry.mechanisms.values()):
         assert set(variant.values) <= parameters, variant.name
         assert variant.title, variant.name

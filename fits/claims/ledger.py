@@ -1,0 +1,101 @@
+"""The ledger: every reported claim as data, with its source and criterion.  ``ledger.toml`` holds it.
+
+The numbers of a criterion are data too (``thresholds``): checks read them from here, so that what is printed as
+the criterion and what is tested cannot drift apart.
+"""
+
+from __future__ import annotations
+
+import enum
+import functools
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import resources
+from types import MappingProxyType
+from typing import Any
+
+from kinetics.errors import InputError, UnknownName
+
+PRIORITIES = ("core", "secondary", "validation", "optional", "control", "out of scope")
+MODELS = {"M1": "il7_stat5_imatinib", "M2": "gc_bim_tall", "M3": "tcell_homeostasis"}
+
+
+class How(enum.Enum):
+    """Where an answer comes from."""
+
+    EMERGENT = "emergent"  # some parameter set in the declared ranges would break it
+    BY_CONSTRUCTION = "by construction"  # none would
+    INPUT = "input"  # a parameter was set from this very observation
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A reported observation and what a model must do to agree with it."""
+
+    id: str
+    priority: str  # one of PRIORITIES
+    type: str  # "ordinal", "negative result", ...
+    statement: str
+    source: str  # with DOI or URL, and the place in it
+    protocol: str
+    readout: str
+    criterion: str
+    models: tuple[str, ...]  # keys of MODELS that are needed to answer it
+    notes: str = ""
+    how: How | None = None  # set where a bundled model answers it
+    why_how: str = ""  # the reason for `how`
+    open: str = ""  # why it is not answered, or out of scope; "" where it is answered
+    thresholds: Mapping[str, float] = field(default_factory=dict)  # the numbers of the criterion
+
+    def __post_init__(self) -> None:
+        if self.priority not in PRIORITIES:
+            raise InputError(f"priority of claim {self.id!r} must be one of {', '.join(PRIORITIES)}: {self.priority!r}")
+        object.__setattr__(self, "thresholds", MappingProxyType(dict(self.thresholds)))
+
+    def __hash__(self) -> int:
+        return hash(self.id)
+
+    def __reduce__(self) -> tuple[object, ...]:  # a mapping proxy cannot be pickled, workers need it
+        values = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return (_rebuild, ({**values, "thresholds": dict(self.thresholds)},))
+
+
+def _rebuild(values: Mapping[str, Any]) -> Claim:
+    return Claim(**values)
+
+
+@functools.cache
+def ledger() -> tuple[Claim, ...]:
+    """All claims: the steroid paper (A), the imatinib paper (B), external results (X), negative controls (N).
+
+    Raises:
+        InputError: the bundled table is damaged.
+    """
+    text = resources.files("fits.claims").joinpath("ledger.toml").read_text(encoding="utf-8")
+    table = tomllib.loads(text)
+    sources = table.pop("sources")
+    return tuple(_claim(name, row, sources) for name, row in table.items())
+
+
+def _claim(name: str, row: Mapping[str, Any], sources: Mapping[str, str]) -> Claim:
+    given = dict(row)
+    place, how = given.pop("location"), given.pop("how", "")
+    paper = given.pop("paper")
+    if paper not in sources:
+        raise InputError(f"claim {name!r} names the source {paper!r}; expected one of {', '.join(sources)}")
+    source = "; ".join(part for part in (sources[paper], place) if part)
+    models = tuple(given.pop("models"))
+    return Claim(id=name, source=source, models=models, how=How(how) if how else None, **given)
+
+
+def find_claim(name: str) -> Claim:
+    """The claim with that id.
+
+    Raises:
+        UnknownName: there is none.
+    """
+    for claim in ledger():
+        if claim.id == name:
+            return claim
+    raise UnknownName("claim", name, [claim.id for claim in ledger()], "the ledger")
