@@ -35,7 +35,6 @@ from kinetics.errors import IntegrationFailed, InvalidModel, UnsupportedModel
 
 FloatArray = npt.NDArray[np.float64]
 
-roadrunner.Config.setValue(roadrunner.Config.ROADRUNNER_DISABLE_PYTHON_DYNAMIC_PROPERTIES, True)
 roadrunner.Logger.setLevel(roadrunner.Logger.LOG_FATAL)
 
 VERSION: str = roadrunner.__version__
@@ -95,12 +94,18 @@ class Engine:
         self._selections: list[str] = []
 
     def _build(self) -> Any:
+        # Off only while we build: users of tellurium in the same process rely on their dynamic properties.
+        key = roadrunner.Config.ROADRUNNER_DISABLE_PYTHON_DYNAMIC_PROPERTIES
+        before = roadrunner.Config.getValue(key)
+        roadrunner.Config.setValue(key, True)
         try:
             return roadrunner.RoadRunner(self.sbml)
         except RuntimeError as error:
             text = str(error).split(", at ")[0].strip()
             kind = UnsupportedModel if "support" in text.lower() else InvalidModel
             raise kind(f"model {self.name!r} cannot be built: {text}") from None
+        finally:
+            roadrunner.Config.setValue(key, before)
 
     def reset(self, solver: Solver) -> None:
         """Back to the model as it was loaded: nothing of an earlier run is left."""

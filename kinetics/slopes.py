@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from kinetics.codegen import compile_numpy
 from kinetics.equations import Equations
 from kinetics.errors import MissingValue
-from kinetics.expression import Expression, Symbol, gradient
+from kinetics.expression import Expression, Symbol, evaluate, gradient
 
 Slopes = Mapping[tuple[str, str], float]
 Point = tuple[dict[str, float], dict[tuple[str, str], float]]  # values and slopes
@@ -57,9 +57,17 @@ def starting_point(
     arguments = sorted(frozenset().union(*(formula.names for formula in formulas.values())))
     names = list(formulas)
     compiled = compile_numpy([*formulas.values(), *partials], arguments)
+    # A column that the model computes starts from what the model makes of it, unless a number is given.
+    computed = {name: f for name, f in equations.started().items() if name in arguments and name not in defaults}
 
     def start(numbers: Mapping[str, float]) -> Point:
-        merged = {**defaults, **{f"init_{name}": value for name, value in defaults.items()}, **numbers}
+        merged = {**defaults, **numbers}
+        for name, formula in computed.items():
+            if name not in numbers:
+                merged[name] = float(evaluate(formula, merged))
+        for name in arguments:
+            if name not in merged and name.removeprefix("init_") in defaults:
+                merged[name] = merged[name.removeprefix("init_")]
         if missing := [name for name in arguments if name not in merged]:
             raise MissingValue(f"the start of the simulation needs a value for {', '.join(missing)}")
         result = compiled([merged[name] for name in arguments]).tolist()
