@@ -23,7 +23,7 @@ import pandas as pd
 from kinetics.curves import CurveDescription, EC50Status, describe_points, dose_for
 from kinetics.engine import Solver
 from kinetics.errors import InputError, UnitError
-from kinetics.experiment import Added, Experiment, Period
+from kinetics.experiment import Experiment, Given, Period
 from kinetics.model import Model
 from kinetics.observable import Readout, measure
 from kinetics.simulation import value_in
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 FloatArray = npt.NDArray[np.float64]
 Dose = float | str | Quantity
-Changes = Mapping[str, float | str | Quantity | Added]
+Changes = Mapping[str, Given]
 
 
 def _doses(given: Iterable[Dose], what: str) -> tuple[Quantity, ...]:
@@ -109,7 +109,7 @@ class DoseProtocol:
         for dose in self.doses:
             periods = list(self.schedule.periods)
             chosen = periods[index]
-            merged: dict[str, float | str | Quantity | Added] = {}
+            merged: dict[str, Given] = {}
             for condition in chosen.conditions:
                 merged.update(condition.changes)
             merged[self.target] = dose

@@ -37,6 +37,7 @@ FloatArray = npt.NDArray[np.float64]
 
 roadrunner.Logger.setLevel(roadrunner.Logger.LOG_FATAL)
 
+SMALL = 1e-3  # amounts below this are small for an absolute tolerance of 1e-12
 VERSION: str = roadrunner.__version__
 
 
@@ -44,8 +45,9 @@ VERSION: str = roadrunner.__version__
 class Solver:
     """How to integrate: CVODE with these tolerances.
 
-    ``rtol`` is relative; ``atol`` is in the unit of each state (amount of substance for species).  At
-    the defaults the error against a 1e-12 reference stays near 4e-7 relative on published problems.
+    ``rtol`` is relative; ``atol`` is in the unit of each state (amount of substance for species), and is scaled
+    down where a compartment holds less than 1 of that unit.  At the defaults the error against a 1e-12 reference
+    stays near 4e-7 relative on published problems.
     """
 
     rtol: float = 1e-8
@@ -85,12 +87,19 @@ class Engine:
         self.sbml, self.name, self._events = sbml, name, events
         self._keeper = self._build()  # keeps the compiled code alive while instances with events come and go
         self._runner = self._keeper
+        self._model = self._runner.model  # each access makes a new proxy
         self._solver: Solver | None = None
-        model = self._runner.model
+        model = self._model
         self._parameters = [i for i, k in enumerate(model.getGlobalParameterIds()) if k not in ruled]
         self._compartments = [i for i, k in enumerate(model.getCompartmentIds()) if k not in ruled]
         self._species = [i for i, k in enumerate(model.getFloatingSpeciesIds()) if k not in ruled]
         self._boundary = [k for k in model.getBoundarySpeciesIds() if k not in ruled]  # no setter by index here
+        homes = np.array([model.getCompartmentIndexForFloatingSpecies(i) for i in range(model.getNumFloatingSpecies())])
+        self._by_home = np.argsort(homes, kind="stable") if len(homes) else np.array([], int)
+        self._homes = np.unique(homes[self._by_home], return_index=True)[1] if len(homes) else np.array([], int)
+        self._only_species_move = model.getNumRateRules() == 0
+        self._restored: Snapshot | None = None  # the state whose parameters and volumes are set now
+        self._floor: tuple[float, ...] | None = None
         self._selections: list[str] = []
 
     def _build(self) -> Any:
@@ -109,9 +118,11 @@ class Engine:
 
     def reset(self, solver: Solver) -> None:
         """Back to the model as it was loaded: nothing of an earlier run is left."""
+        self._restored = None
         if self._events:
             self._runner = self._build()
-            self._solver = None
+            self._model = self._runner.model
+            self._solver = self._floor = None
         else:
             self._runner.resetToOrigin()
         if solver != self._solver:
@@ -119,13 +130,48 @@ class Engine:
             integrator.setValue("relative_tolerance", solver.rtol)
             integrator.setValue("stiff", solver.stiff)
             integrator.setValue("maximum_num_steps", solver.max_steps)
-            states = len(integrator.getAbsoluteToleranceVector())
-            integrator.setValue("absolute_tolerance", [solver.atol] * states if states else solver.atol)
             self._solver = solver
+            self._floor = None
+        self.rescale()
+
+    def rescale(self) -> float:
+        """Fit the absolute tolerance to what is there now; returns the tolerance of the smallest compartment.
+
+        A model in mol and litres keeps 1e-21 mol in a cell: an absolute 1e-12 would be no tolerance at all.  So where
+        the largest amount of a compartment is below 1e-3, its tolerance is kept at 1e-9 to 1e-10 of that amount.
+        Nothing is ever loosened.
+        """
+        assert self._solver is not None
+        atol = self._solver.atol
+        amounts = self._model.getFloatingSpeciesAmounts()
+        scales: list[float] = []
+        if len(amounts):
+            largest = np.maximum.reduceat(np.abs(amounts[self._by_home]), self._homes)
+            if largest.min() < SMALL:
+                scales = [
+                    10.0 ** max(math.floor(math.log10(value)) + 3, -30) if 0.0 < value < SMALL else 1.0
+                    for value in largest.tolist()
+                ]
+        floor = tuple(scales)
+        if not any(scale < 1.0 for scale in floor):
+            floor = ()
+        if floor != self._floor:
+            self._floor = floor
+            integrator = self._runner.getIntegrator()
+            states = len(integrator.getAbsoluteToleranceVector())
+            vector = np.full(states, atol * min(floor, default=1.0))
+            if floor and states == len(amounts):  # with rate rules the order of states differs between versions
+                ends = [*self._homes[1:].tolist(), len(amounts)]
+                for start, end, scale in zip(self._homes.tolist(), ends, floor, strict=True):
+                    vector[self._by_home[start:end]] = atol * scale
+            integrator.setValue("absolute_tolerance", vector.tolist() if states else atol)
+        return atol * min(floor, default=1.0)
 
     def set(self, values: Mapping[str, float]) -> None:
         """Set by selection: ``[S]`` a concentration, ``S`` an amount, else parameters and compartments."""
         for selection, value in values.items():
+            if selection[0] != "[":
+                self._restored = None
             try:
                 self._runner.setValue(selection, value)
             except RuntimeError as error:
@@ -136,7 +182,7 @@ class Engine:
         return float(self._runner.getValue(selection))
 
     def set_time(self, time: float) -> None:
-        self._runner.model.setTime(time)
+        self._model.setTime(time)
 
     def run(self, times: Sequence[float], selections: Sequence[str]) -> FloatArray:
         """Integrate from ``times[0]`` through all times; shape ``(n_times, n_selections)``.
@@ -155,7 +201,7 @@ class Engine:
             raise IntegrationFailed(str(error).split("; In virtual")[0].split(", at ")[0].strip()) from None
 
     def snapshot(self) -> Snapshot:
-        model = self._runner.model
+        model = self._model
         return Snapshot(
             np.array(model.getFloatingSpeciesAmounts(self._species) if self._species else [], float),
             np.array([self._runner.getValue(k) for k in self._boundary], float),
@@ -164,11 +210,14 @@ class Engine:
         )
 
     def restore(self, state: Snapshot) -> None:
-        model = self._runner.model
-        if self._compartments:
-            model.setCompartmentVolumes(self._compartments, state.compartments)
-        if self._parameters:
-            model.setGlobalParameterValues(self._parameters, state.parameters)
+        """Go back to a state.  What only `set` can change is set again only where that may have happened."""
+        model = self._model
+        if self._restored is not state:
+            if self._compartments:
+                model.setCompartmentVolumes(self._compartments, state.compartments)
+            if self._parameters:
+                model.setGlobalParameterValues(self._parameters, state.parameters)
+            self._restored = state if self._only_species_move else None
         for name, amount in zip(self._boundary, state.boundary, strict=True):
             self._runner.setValue(name, float(amount))
         if self._species:

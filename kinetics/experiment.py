@@ -17,17 +17,19 @@ when it is simulated.
 from __future__ import annotations
 
 import math
+import numbers
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from kinetics.errors import InputError
+from kinetics.expression import Expression
 from kinetics.units import Quantity, quantity
 
 # "3 uM", "24h", "5 1/nM/min" are values with a unit; "3*k", "k_on", "2^3" are formulas.
-_WITH_UNIT = re.compile(r"\s*[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?\s*(?:[A-Za-zµμ%]|(?<=\s)1\s*/)")
-_NUMBER = re.compile(r"\s*[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?\s*\Z|\s*[+-]?(?:inf|nan)\s*\Z", re.I)
+_WITH_UNIT = re.compile(r"\s*[+-]?(?>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*+(?:[A-Za-zµμ%]|(?<=\s)1\s*/)")
+_NUMBER = re.compile(r"\s*[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?\s*\Z|\s*[+-]?(?:inf|nan)\s*\Z", re.I)
 
 
 @dataclass(frozen=True)
@@ -42,8 +44,9 @@ def added(value: str | float) -> Added:
     return Added(_checked(quantity(value, "added dose"), "added dose"))
 
 
-Value = float | Quantity | Added | str  # str: a formula over species and parameters
+Value = float | Quantity | Added | str | Expression  # text and expressions: formulas over species and parameters
 Time = float | str | Quantity
+Given = float | str | Quantity | Added | Expression  # what a change may be written as
 
 
 def _checked(given: Quantity, what: str) -> Quantity:
@@ -52,7 +55,7 @@ def _checked(given: Quantity, what: str) -> Quantity:
     return given
 
 
-def _value(target: str, value: float | str | Quantity | Added) -> Value:
+def _value(target: str, value: Given) -> Value:
     if isinstance(value, Added):
         return value
     if isinstance(value, Quantity):
@@ -63,8 +66,10 @@ def _value(target: str, value: float | str | Quantity | Added) -> Value:
         if not value.strip():
             raise InputError(f"value of {target!r} is empty; expected a number, '3 uM' or a formula")
         return value
-    if isinstance(value, bool):
-        return float(value)
+    if isinstance(value, Expression):
+        return value
+    if not isinstance(value, numbers.Real):
+        raise InputError(f"value of {target!r} must be a number, text like '3 uM' or a formula, got {value!r}")
     number = float(value)
     if not math.isfinite(number):
         raise InputError(f"value of {target!r} must be finite, got {number}")
@@ -82,7 +87,7 @@ class Condition:
     changes: Mapping[str, Value]
     id: str = ""
 
-    def __init__(self, changes: Mapping[str, float | str | Quantity | Added], id: str = "") -> None:
+    def __init__(self, changes: Mapping[str, Given], id: str = "") -> None:
         if not isinstance(changes, Mapping):
             raise InputError(f"a condition needs a mapping of names to values, got {changes!r}")
         object.__setattr__(self, "changes", MappingProxyType({t: _value(t, v) for t, v in changes.items()}))
@@ -113,7 +118,7 @@ class Period:
     def __init__(
         self,
         start: Time,
-        conditions: Condition | Mapping[str, float | str | Quantity | Added] | Iterable[Condition] = (),
+        conditions: Condition | Mapping[str, Given] | Iterable[Condition] = (),
         id: str = "",
     ) -> None:
         begin = _time(start, "start of a period")
@@ -147,8 +152,8 @@ class Experiment:
     @classmethod
     def steps(
         cls,
-        *steps: tuple[Time, Mapping[str, float | str | Quantity | Added]],
-        equilibrate: Mapping[str, float | str | Quantity | Added] | bool = False,
+        *steps: tuple[Time, Mapping[str, Given]],
+        equilibrate: Mapping[str, Given] | bool = False,
         zero_at_last: bool = True,
         id: str = "",
     ) -> Experiment:
@@ -189,7 +194,7 @@ class Experiment:
     @classmethod
     def repeated(
         cls,
-        changes: Mapping[str, float | str | Quantity | Added],
+        changes: Mapping[str, Given],
         *,
         every: Time,
         times: int,
@@ -200,8 +205,8 @@ class Experiment:
         interval, first = _time(every, "dosing interval"), _time(start, "first dose")
         if not (0.0 < interval.value < math.inf):
             raise InputError(f"the dosing interval must be positive and finite, got {interval}")
-        if times < 1:
-            raise InputError(f"the number of doses must be at least 1, got {times}")
+        if not isinstance(times, int) or times < 1:
+            raise InputError(f"the number of doses must be a whole number of at least 1, got {times!r}")
         if first.value == 0.0:
             first = Quantity(0.0, interval.unit)
         if first.unit != interval.unit:
@@ -227,18 +232,18 @@ class Experiment:
         """Both schedules together; conditions that meet at one time are applied as one."""
         return Experiment((*self.periods, *other.periods), self.id or other.id)
 
-    def with_changes(self, changes: Mapping[str, float | str | Quantity | Added]) -> Experiment:
+    def with_changes(self, changes: Mapping[str, Given]) -> Experiment:
         """The same experiment with further changes in its last period."""
         if not self.periods:
             return Experiment(Period(0.0, changes), self.id)
         last = self.periods[-1]
-        merged: dict[str, float | str | Quantity | Added] = {}
+        merged: dict[str, Given] = {}
         for condition in last.conditions:
             merged.update(condition.changes)
         merged.update(changes)
         return Experiment((*self.periods[:-1], Period(last.start, merged, last.id)), self.id)
 
-    def replacing(self, changes: Mapping[str, float | str | Quantity | Added]) -> Experiment:
+    def replacing(self, changes: Mapping[str, Given]) -> Experiment:
         """The same experiment with other values: wherever a target is set already; else in the last period.
 
         ``replacing({"Imatinib": 0})`` turns a treated experiment into its vehicle control.
@@ -246,7 +251,7 @@ class Experiment:
         rest = dict(changes)
         periods = []
         for period in self.periods:
-            merged: dict[str, float | str | Quantity | Added] = {}
+            merged: dict[str, Given] = {}
             for condition in period.conditions:
                 merged.update(condition.changes)
             for target in merged.keys() & changes.keys():

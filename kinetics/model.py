@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 import hashlib
 import html
+import math
+import numbers
 import os
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
@@ -136,8 +138,10 @@ class Model:
 
     def with_values(self, **values: float) -> Model:
         """The same model with other parameter or initial values, in the model's units."""
-        for name in values:
+        for name, value in values.items():
             self.entity(name)
+            if not isinstance(value, numbers.Real) or not math.isfinite(float(value)):
+                raise InputError(f"value of {name!r} must be a finite number in the model's unit, got {value!r}")
         return self._copy({**self.values, **{name: float(value) for name, value in values.items()}}, self.variant_name)
 
     @property

@@ -6,6 +6,7 @@ Readout('pSTAT5_total' at 30 min, fold over IL7=0)
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,17 +17,18 @@ import numpy.typing as npt
 
 from kinetics.engine import Solver
 from kinetics.errors import InputError, SimulationError
-from kinetics.experiment import Added, Condition, Experiment
+from kinetics.experiment import Condition, Experiment, Given
 from kinetics.model import Model
-from kinetics.simulation import simulate_many, time_in
+from kinetics.simulation import resolve, simulate_many, time_in
 from kinetics.units import Quantity, quantity
 
 FloatArray = npt.NDArray[np.float64]
 When = Literal["value", "peak", "area", "half_time", "steady_state"]
-Changes = Mapping[str, float | str | Quantity | Added]
+Changes = Mapping[str, Given]
 
 REFINE_TO = 1e-6  # relative change at which a grid for peaks and areas is fine enough
 MOST_POINTS = 8193
+JUST_BEFORE = 1e-10  # of a stretch: where the state just before a jump is read
 
 
 @dataclass(frozen=True)
@@ -229,20 +231,33 @@ def _raw(
         start, end = time_in(model, readout.start), time_in(model, readout.end)
         if not (start < end < math.inf):
             raise InputError(f"the window of {readout!r} must have start < end, both finite")
-        values = _refined(start, end, run, readout.when)
+        jumps = {stage.start for experiment in experiments for stage in resolve(model, experiment)}
+        edges = [start, *sorted(time for time in jumps if start < time < end), end]
+        values = _refined(edges, run, readout.when)
     bad = np.nonzero(np.isnan(values))[0]
     if len(bad) and readout.when != "half_time":
         raise SimulationError(f"{readout!r} of model {model.name!r} is NaN in experiment {int(bad[0]) + 1}")
     return values if readout.gate is None else readout.gate.fraction(values)
 
 
-def _refined(start: float, end: float, run: Callable[[FloatArray], list[FloatArray]], when: When) -> FloatArray:
-    """Double the grid until the read-out stops changing; half of the points crowd at the start of the window."""
+def _refined(edges: list[float], run: Callable[[FloatArray], list[FloatArray]], when: When) -> FloatArray:
+    """Double the grid until the read-out stops changing.
+
+    Periods that start inside the window (``edges``) may make the observable jump, so each stretch between them has
+    a grid of its own, half of whose points crowd at its start, and ends just before the jump.
+    """
     count, before = 129, None
     while True:
-        early = start + (end - start) * np.concatenate(([0.0], np.geomspace(1e-5, 1.0, count // 2)))
-        times = np.union1d(early, np.linspace(start, end, count // 2 + 1))
-        values = np.array([_reduce(times, column, when) for column in run(times)])
+        grids = []
+        for left, right in itertools.pairwise(edges):
+            early = left + (right - left) * np.concatenate(([0.0], np.geomspace(1e-5, 1.0, count // 2)))
+            grid = np.union1d(early, np.linspace(left, right, count // 2 + 1))
+            if right < edges[-1]:
+                grid[-1] = right - JUST_BEFORE * (right - left)
+            grids.append(grid)
+        ends = np.cumsum([len(grid) for grid in grids])[:-1]
+        columns = run(np.concatenate(grids))
+        values = np.array([_reduce(grids, np.split(column, ends), when) for column in columns])
         if before is not None:
             with np.errstate(invalid="ignore"):
                 change = np.abs(values - before) > REFINE_TO * np.abs(values) + 1e-300
@@ -251,15 +266,18 @@ def _refined(start: float, end: float, run: Callable[[FloatArray], list[FloatArr
         before, count = values, 2 * count - 1
 
 
-def _reduce(times: FloatArray, column: FloatArray, when: When) -> float:
+def _reduce(grids: list[FloatArray], parts: list[FloatArray], when: When) -> float:
+    """One number from the values on each stretch."""
     from scipy.interpolate import CubicSpline, PchipInterpolator
 
-    if np.any(np.isnan(column)):
+    if any(np.any(np.isnan(part)) for part in parts):
         return math.nan
     if when == "area":
-        return float(CubicSpline(times, column).integrate(times[0], times[-1]))
+        pieces = zip(grids, parts, strict=True)
+        return math.fsum(float(CubicSpline(grid, part).integrate(grid[0], grid[-1])) for grid, part in pieces)
     if when == "peak":
-        return _peak(times, column)
+        return max(_peak(grid, part) for grid, part in zip(grids, parts, strict=True))
+    times, column = np.concatenate(grids), np.concatenate(parts)
     change = column - column[0]
     extreme = change[int(np.argmax(np.abs(change)))]
     if abs(extreme) <= 1e-12 * max(float(np.max(np.abs(column))), 1e-300):
@@ -268,7 +286,8 @@ def _reduce(times: FloatArray, column: FloatArray, when: When) -> float:
     first = int(np.argmax(fraction >= 0.5))
     low, high = max(0, first - 3), min(len(times), first + 3)
     roots = PchipInterpolator(times[low:high], fraction[low:high] - 0.5).roots(extrapolate=False)
-    return float(roots[0] - times[0]) if len(roots) else float(times[first] - times[0])
+    inside = [root for root in roots if times[max(first - 1, 0)] <= root <= times[first]]
+    return float((inside[0] if inside else times[first]) - times[0])
 
 
 def _peak(times: FloatArray, column: FloatArray) -> float:

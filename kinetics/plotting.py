@@ -25,6 +25,7 @@ from kinetics.timecourse import TimeCourse
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -90,13 +91,20 @@ def _axes(ax: Axes | None) -> Axes:
         return pyplot.subplots(figsize=SIZE, layout="constrained")[1]
 
 
+def _figure(ax: Axes) -> Figure:
+    figure = ax.get_figure(root=True)
+    if figure is None:
+        raise InputError("these axes belong to no figure any more")
+    return figure
+
+
 def to_svg(ax: Axes) -> str:
     """The figure as SVG text, the same for the same figure: no date, no random identifiers."""
     from matplotlib import rc_context
 
     out = io.StringIO()
     with rc_context({"svg.hashsalt": "cytokine-kinetics", "svg.fonttype": "path"}):
-        ax.figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
+        _figure(ax).savefig(out, format="svg", metadata={"Date": None, "Creator": None})
     return out.getvalue()
 
 
@@ -116,7 +124,7 @@ def save(ax: Axes, path: str | os.PathLike[str], *, dpi: int = 200) -> None:
         if kind == "svg":
             beside.write_text(to_svg(ax), encoding="utf-8")
         else:
-            ax.figure.savefig(beside, format=kind, dpi=dpi)
+            _figure(ax).savefig(beside, format=kind, dpi=dpi)
         os.replace(beside, target)
     finally:
         beside.unlink(missing_ok=True)
@@ -132,6 +140,12 @@ def _plain(text: str) -> str:
 
 def _with_unit(name: str, unit: str) -> str:
     return _plain(f"{name} ({unit.replace('u', 'µ', 1) if unit[:2] in ('uM', 'um', 'ug') else unit})" if unit else name)
+
+
+def _number(value: float) -> str:
+    """Three digits, without an exponent where it would only get in the way."""
+    rounded = float(f"{value:.3g}")
+    return f"{rounded:.15g}" if rounded == 0.0 or 1e-4 <= abs(rounded) < 1e6 else f"{value:.3g}"
 
 
 def _short(formula: str, most: int = 42) -> str:
@@ -173,7 +187,8 @@ def plot_time_course(
         ax.set_ylabel(_with_unit(_short(names[0]), units[0]))
     else:
         ax.set_ylabel(_with_unit("value", units[0]) if shared else "value, unit in the legend")
-        ax.legend(loc="best")
+        # above the axes: inside, some line would run through it
+        ax.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=min(3, len(names)), frameon=False)
     return ax
 
 
@@ -242,7 +257,7 @@ def plot_dose_response(
     ax.set_xlabel(_with_unit(first.target, first.dose_unit))
     ax.set_ylabel(_with_unit(_short(first.readout), first.response_unit))
     if len(drawn) + len(measured) > 1 or first.label:
-        ax.legend(loc="best")
+        ax.legend(loc="best", frameon=False)
     return ax
 
 
@@ -251,8 +266,8 @@ def _dose_axis(ax: Axes, lowest: float, highest: float, with_zero: bool) -> floa
     from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter
 
     ax.set_xscale("log")
-    zero = lowest / 10.0**0.9
-    decades = [10.0**k for k in range(math.ceil(math.log10(lowest) - 1e-9), math.floor(math.log10(highest) + 1e-9) + 1)]
+    zero = float(lowest / 10.0**0.9)
+    decades: list[float] = [10.0**k for k in range(math.ceil(math.log10(lowest) - 1e-9), math.floor(math.log10(highest) + 1e-9) + 1)]
     if not decades:  # all doses within one decade
         decades = [lowest, highest] if highest > lowest else [lowest]
     step = 1 + (len(decades) - 1) // 8
@@ -263,7 +278,7 @@ def _dose_axis(ax: Axes, lowest: float, highest: float, with_zero: bool) -> floa
         if with_zero and math.isclose(value, zero):
             return "0"
         if plain or not math.isclose(math.log10(value) % 1.0, 0.0, abs_tol=1e-6):
-            return f"{value:.15g}" if plain and value >= 1e-4 and math.log10(value) % 1.0 < 1e-6 else f"{value:.3g}"
+            return _number(value)
         return f"$10^{{{round(math.log10(value))}}}$"
 
     ax.xaxis.set_major_locator(FixedLocator([zero, *decades] if with_zero else decades))
@@ -333,7 +348,7 @@ def plot_shift(
             zorder=4,
         )  # fmt: skip
     ax.annotate(
-        f"{max(ratio, 1.0 / ratio):.3g}×", xy=(math.sqrt(shift.control.ec50 * shift.treated.ec50), height),
+        f"{max(ratio, 1.0 / ratio):.3g}-fold", xy=(math.sqrt(shift.control.ec50 * shift.treated.ec50), height),
         xytext=(0, 4), textcoords="offset points", ha="center", va="bottom", fontsize="medium", fontweight="bold",
         bbox={"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": "none", "alpha": 0.85}, zorder=4.5,
     )  # fmt: skip
@@ -341,8 +356,8 @@ def plot_shift(
     unit = f" {control.dose_unit}" if control.dose_unit else ""
     ax.set_title(
         _plain(
-            f"EC50 {shift.control.ec50:.3g} to {shift.treated.ec50:.3g}{unit}, "
-            f"{max(ratio, 1.0 / ratio):.3g}-fold to the {where}; Emax {shift.emax_ratio:.2f}×"
+            f"EC50 {shift.control.ec50:.3g} to {shift.treated.ec50:.3g}{unit}, to the {where}; "
+            f"Emax {shift.emax_ratio:.2f} times that of the control"
         ),
         fontsize="medium",
     )
@@ -359,25 +374,25 @@ def plot_dose_matrix(matrix: DoseMatrix, ax: Axes | None = None, **style: Any) -
     """
     ax = _axes(ax)
     values = matrix.responses.T  # imshow wants rows along y
-    image = ax.imshow(
-        np.ma.masked_invalid(values), **{"origin": "lower", "aspect": "auto", "cmap": "cividis", **style}
-    )
+    look: dict[str, Any] = {"origin": "lower", "aspect": "auto", "cmap": "cividis", **style}
+    image = ax.imshow(np.ma.masked_invalid(values), **look)
     ax.grid(visible=False)
     for spine in ax.spines.values():
         spine.set_visible(False)
     ax.tick_params(length=0.0)
     for axis, doses in ((ax.xaxis, matrix.first), (ax.yaxis, matrix.second)):
         step = 1 + (len(doses) - 1) // 12
-        axis.set_ticks(range(0, len(doses), step), labels=[f"{dose:.3g}" for dose in doses[::step]])
+        axis.set_ticks(range(0, len(doses), step), labels=[_number(dose) for dose in doses[::step]])
     ax.tick_params(axis="x", rotation=45 if len(matrix.first) > 7 else 0)
     ax.set_xlabel(_with_unit(matrix.targets[0], matrix.first_unit))
     ax.set_ylabel(_with_unit(matrix.targets[1], matrix.second_unit))
-    ax.figure.colorbar(image, ax=ax, label=_with_unit(_short(matrix.readout), matrix.response_unit))
+    _figure(ax).colorbar(image, ax=ax, label=_with_unit(_short(matrix.readout), matrix.response_unit))
     if values.size <= MOST_NUMBERS:
+        shades = np.ma.filled(image.norm(np.ma.masked_invalid(values)), 1.0)
         for (row, column), value in np.ndenumerate(values):
-            dark = float(image.norm(value)) < 0.55 if math.isfinite(value) else False
+            dark = shades[row, column] < 0.55
             ax.text(
-                column, row, f"{value:.3g}" if math.isfinite(value) else "–", ha="center", va="center",
+                column, row, _number(value) if math.isfinite(value) else "none", ha="center", va="center",
                 color="white" if dark else "black", fontsize="small",
             )  # fmt: skip
     return ax

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import numbers
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
@@ -27,8 +28,12 @@ from kinetics.units import Quantity, convert, quantity
 
 FloatArray = npt.NDArray[np.float64]
 
+SAME_TIME = 1e-12  # relative; times that differ by rounding are one
 STEADY_FACTOR = 100.0  # the drift allowed at steady state, in units of the relative tolerance
 LONGEST_EQUILIBRATION = 1e10  # model time; no living system is meant to be slower
+
+
+Changes = tuple[tuple[str, float | Expression], ...]  # what to set: values in the model's units, or formulas
 
 
 @dataclass(frozen=True)
@@ -36,7 +41,7 @@ class Stage:
     """A period resolved against a model: when it starts, and what is set there in the model's units."""
 
     start: float
-    changes: tuple[tuple[str, Expression], ...]
+    changes: Changes
 
 
 @dataclass(frozen=True)
@@ -109,22 +114,23 @@ def _check_value(model: Model, target: str, number: float) -> None:
         raise InputError(f"the size of compartment {target!r} must be positive, got {number:g}")
 
 
-def _change(model: Model, target: str, value: Value) -> Expression:
+def _change(model: Model, target: str, value: Value) -> float | Expression:
     entity = model.entity(target)
     if not entity.settable:
         reason = "an assignment rule determines it" if entity.rule == "assignment" else f"it is a {entity.kind}"
         raise InputError(f"{target!r} of model {model.name!r} cannot be set: {reason}")
     if isinstance(value, Added):
         return Symbol(target) + value_in(model, target, value.amount)
-    if isinstance(value, str):
-        formula = model.formula(value, f"value of {target!r}")
+    if isinstance(value, str | Expression):
+        formula = model.formula(value, f"value of {target!r}") if isinstance(value, str) else value
         if isinstance(formula, Number):
             _check_value(model, target, formula.value)
+            return formula.value
         return formula
-    return Number(value_in(model, target, value))
+    return value_in(model, target, value)
 
 
-Resolved = dict[int, tuple[Period, float, tuple[tuple[str, Expression], ...]]]
+Resolved = dict[int, tuple[Period, float, Changes]]
 
 
 def resolve(model: Model, experiment: Experiment | None, seen: Resolved | None = None) -> tuple[Stage, ...]:
@@ -137,18 +143,25 @@ def resolve(model: Model, experiment: Experiment | None, seen: Resolved | None =
         UnknownName, UnitError, InputError: a change cannot be applied to this model.
     """
     seen = {} if seen is None else seen
-    merged: dict[float, tuple[tuple[str, Expression], ...]] = {}
+    if experiment is not None and not isinstance(experiment, Experiment):
+        raise InputError(f"expected an Experiment, got {experiment!r}")
+    merged: dict[float, Changes] = {}
     for period in (experiment or Experiment()).periods:
         if id(period) not in seen:  # the entry keeps the period alive, so its id stays its own
             seen[id(period)] = (period, *_resolved(model, period))
         _, start, changes = seen[id(period)]
+        start = next((other for other in merged if _same(start, other)), start)
         merged[start] = _joined(start, merged[start] + changes) if start in merged else changes
     if not any(math.isfinite(start) for start in merged):
         merged[0.0] = ()
     return tuple(Stage(start, merged[start]) for start in sorted(merged))
 
 
-def _resolved(model: Model, period: Period) -> tuple[float, tuple[tuple[str, Expression], ...]]:
+def _same(one: float, other: float) -> bool:
+    return one == other or abs(one - other) <= SAME_TIME * max(abs(one), abs(other), 1e-300)
+
+
+def _resolved(model: Model, period: Period) -> tuple[float, Changes]:
     start = time_in(model, period.start, "start of a period") if math.isfinite(period.start.value) else -math.inf
     changes = [
         (target, _change(model, target, value))
@@ -158,7 +171,7 @@ def _resolved(model: Model, period: Period) -> tuple[float, tuple[tuple[str, Exp
     return start, _joined(start, tuple(changes))
 
 
-def _joined(start: float, changes: tuple[tuple[str, Expression], ...]) -> tuple[tuple[str, Expression], ...]:
+def _joined(start: float, changes: Changes) -> Changes:
     """Changes in order of name; refuses a target that is set twice."""
     ordered = sorted(changes, key=lambda change: change[0])
     for (one, _), (other, _) in itertools.pairwise(ordered):
@@ -172,13 +185,18 @@ def _times(model: Model, times: npt.ArrayLike | Iterable[str], start: float) -> 
     if isinstance(times, str | int | float | Quantity):
         raw = [times]
     else:
-        raw = list(cast("Iterable[float | str | Quantity]", times))
+        try:
+            raw = list(cast("Iterable[float | str | Quantity]", times))
+        except TypeError:
+            raise InputError(f"times must be numbers or text with a unit, got {times!r}") from None
     values = np.array([time_in(model, item) for item in raw], dtype=np.float64)
     if len(values) == 0:
         raise InputError("times are empty: pass at least one time to read at")
-    if np.any(np.diff(values) <= 0.0):
+    with np.errstate(invalid="ignore"):
+        rising = np.diff(values) > 0.0
+    if not np.all(rising):
         raise InputError(f"times must increase strictly, got {_short(values)}")
-    if values[0] < start:
+    if values[0] < start and not _same(float(values[0]), start):
         raise InputError(f"times must not lie before the first period ({start:g}), got {values[0]:g}")
     return values
 
@@ -199,10 +217,13 @@ class _Run:
         self.values = {**model.values, **parameters}
         for name, value in self.values.items():
             entity = model.entity(name)
+            if not isinstance(value, numbers.Real):
+                raise InputError(f"value of {name!r} must be a number in the model's unit, got {value!r}")
             if not entity.settable:
                 raise InputError(f"{name!r} of model {model.name!r} cannot be set: an assignment rule determines it")
             _check_value(model, name, float(value))
         self.engine: Engine = model.engine()
+        self.clock = 0.0  # what `time` means in the formula of a change; the engine's own clock may be elsewhere
         description = model.description
         varying = any(e.kind == "stoichiometry" and e.rule for e in description.entities.values())
         self.shares = not description.events and not varying
@@ -210,8 +231,9 @@ class _Run:
 
     # initial state
 
-    def _begin(self, changes: tuple[tuple[str, Expression], ...]) -> None:
+    def _begin(self, changes: Changes) -> None:
         self.engine.reset(self.solver)
+        self.engine.set_time(self.clock)
         if self.values:
             self._set(self.values)
             self._reassign(self.values)
@@ -250,15 +272,19 @@ class _Run:
         if isinstance(formula, Number):
             return formula.value
         environment: dict[str, npt.ArrayLike] = {
-            name: self.engine.get(self.model.entity(name).selection if name != "$time" else "time")
+            name: self.clock if name == "$time" else self.engine.get(self.model.entity(name).selection)
             for name in formula.names
         }
         return float(evaluate(formula, environment))
 
-    def _evaluated(self, changes: tuple[tuple[str, Expression], ...]) -> dict[str, float]:
-        values = {target: self._value(formula) for target, formula in changes}
-        for target, value in values.items():
-            _check_value(self.model, target, value)
+    def _evaluated(self, changes: Changes) -> dict[str, float]:
+        values: dict[str, float] = {}
+        for target, change in changes:
+            if isinstance(change, Expression):
+                values[target] = self._value(change)
+                _check_value(self.model, target, values[target])
+            else:
+                values[target] = change
         return values
 
     def _set(self, values: Mapping[str, float]) -> None:
@@ -268,11 +294,14 @@ class _Run:
         for name in sorted(values, key=lambda item: order[entities[item].kind]):
             self.engine.set({entities[name].selection: float(values[name])})
 
-    def _apply(self, changes: tuple[tuple[str, Expression], ...]) -> None:
+    def _apply(self, changes: Changes) -> None:
         if not changes:
             return
         values = self._evaluated(changes)
         entities = self.model.description.entities
+        if len(values) == 1 and entities[changes[0][0]].kind == "species":
+            self.engine.set({entities[changes[0][0]].selection: values[changes[0][0]]})
+            return
         held: dict[str, float] = {}
         for name in values:
             if entities[name].kind == "compartment":  # concentrations stay, amounts follow the new volume
@@ -284,6 +313,7 @@ class _Run:
     # integration
 
     def _integrate(self, times: Sequence[float], experiment: str) -> FloatArray:
+        self.engine.rescale()
         try:
             table = self.engine.run(times, self.reading.selections)
         except IntegrationFailed as error:
@@ -307,18 +337,24 @@ class _Run:
         """Integrate until the present drift, kept up for the whole time spent, would not matter any more."""
         entities = self.model.description.entities
         states = self.model.description.states
+        unit = self.model.time_unit or "time units"
         time, span, worst, moving = start, 10.0, math.inf, ""
         while True:
-            self._integrate((time, time + span), experiment)
+            try:
+                self._integrate((time, time + span), experiment)
+            except IntegrationFailed as error:
+                raise NoSteadyState(
+                    f"model {self.model.name!r}, experiment {experiment or 'unnamed'!r}: no steady state within "
+                    f"{time - start:g} {unit}{f'; {moving!r} moved last' if moving else ''}. {error}"
+                ) from None
             time += span
-            worst, moving = 0.0, ""
+            worst, moving, atol = 0.0, "", self.engine.rescale()
             for name in states:
                 entity = entities[name]
                 value, rate = self.engine.get(name), self.engine.get(f"{name}'")
                 if entity.kind == "species" and entity.rule == "rate" and not entity.amount:
                     value = self.engine.get(entity.selection)
-                size = abs(value) + 1e4 * self.solver.atol
-                drift = abs(rate) * (time - start) / size
+                drift = abs(rate) * (time - start) / (abs(value) + 1e4 * atol)
                 if not drift <= worst:  # NaN counts as the worst
                     worst, moving = drift, name
             if worst <= STEADY_FACTOR * self.solver.rtol:
@@ -327,8 +363,8 @@ class _Run:
                 rate = self.engine.get(f"{moving}'")
                 raise NoSteadyState(
                     f"model {self.model.name!r}, experiment {experiment or 'unnamed'!r}: no steady state after "
-                    f"{time - start:g} {self.model.time_unit or 'time units'}; {moving!r} still changes, at {rate:g} "
-                    f"per {self.model.time_unit or 'time unit'} (value {self.engine.get(moving):g})"
+                    f"{time - start:g} {unit}; {moving!r} still changes, at {rate:g} per {unit} "
+                    f"(value {self.engine.get(moving):g})"
                 )
             span *= 10.0
 
@@ -340,6 +376,8 @@ class _Run:
             stage = stages[index]
             last = index + 1 == len(stages)
             end = math.inf if last else stages[index + 1].start
+            self.clock = 0.0 if math.isinf(stage.start) else stage.start
+            self.engine.set_time(self.clock)
             if index == 0:
                 self._begin(stage.changes)
             else:
@@ -367,6 +405,10 @@ class _Run:
     def _stage(self, begin: float, end: float, last: bool, times: FloatArray, experiment: str) -> FloatArray:
         if last and len(times) == 1 and begin < times[0] < math.inf:  # a dose-response reads one time: no detours
             return self._integrate((begin, float(times[0])), experiment)[1:]
+        for edge in (begin, end):  # a time that misses the edge of a period by rounding means the edge
+            near = np.abs(times - edge) <= SAME_TIME * abs(edge)
+            if math.isfinite(edge) and np.any(near):
+                times = np.where(near, edge, times)
         wanted = times[(times >= begin) & ((times <= end) if last else (times < end))]
         finite = wanted[np.isfinite(wanted)]
         stop = (finite[-1] if len(finite) else begin) if last else end

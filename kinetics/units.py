@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from kinetics.errors import UnitError
 
-_NUMBER = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?|[+-]?(?:inf|nan))\s*", re.IGNORECASE)
+_NUMBER = re.compile(r"\s*([+-]?(?>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)|[+-]?(?:inf|nan))\s*", re.IGNORECASE)
 # Only what a unit needs: letters, micro and percent signs, products, quotients, small powers.
 _UNIT = re.compile(r"[A-Za-zµμ%/*^·().\d\s-]{1,60}\Z")
 _BIG_POWER = re.compile(r"\^\s*-?\d{2,}|\*\*")
@@ -77,7 +77,7 @@ def quantity(value: str | float | Quantity, what: str = "value") -> Quantity:
     """
     if isinstance(value, Quantity):
         return value
-    if isinstance(value, int | float | np.integer | np.floating):
+    if isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool):
         return Quantity(float(value), "")
     if not isinstance(value, str):
         raise UnitError(f"{what} must be a number or text like '3 uM', got {value!r}")
@@ -110,8 +110,12 @@ def _factor(unit: str, to: str, molar_mass: float | None) -> float:
     if source == target:
         return 1.0
     registry = _registry()
-    ratio = (1.0 * source) / (1.0 * target)
-    if ratio.dimensionless:
+    try:
+        ratio = (1.0 * source) / (1.0 * target)
+        dimensionless = ratio.dimensionless
+    except Exception as error:  # offsets and logarithms (degC, dBm) are not factors
+        raise UnitError(f"cannot turn {unit!r} into {to!r} by a factor") from error
+    if dimensionless:
         return float(ratio.to_base_units().magnitude)
     gram_per_mole = registry.g / registry.mol
     for power in (-1, 1):

@@ -45,6 +45,7 @@ class Claim:
     notes: str = ""
     how: How | None = None  # set where a bundled model answers it
     why_how: str = ""  # the reason for `how`
+    remark: str = ""  # what to know about the value
     open: str = ""  # why it is not answered, or out of scope; "" where it is answered
     thresholds: Mapping[str, float] = field(default_factory=dict)  # the numbers of the criterion
 

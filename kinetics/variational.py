@@ -1,0 +1,242 @@
+"""Sensitivities along a known trajectory: the variational equations ``S' = J(t) S + B(t)`` are linear.
+
+Once the engine has the states, all columns of ``S`` follow from linear algebra on a mesh of their own: the
+three-stage Radau IIA method (order 5, L-stable; Hairer and Wanner, Solving Ordinary Differential Equations II,
+section IV.5) in one factorisation per step for all columns.  Nothing is compiled, and the cost hardly depends
+on the number of columns, where a model that carries its sensitivities pays for each.
+
+The mesh adapts to the trajectory itself: the method's own error on the states, which are known, stands for
+its error on the sensitivities, which have the same time scales.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from kinetics.codegen import compile_numpy
+from kinetics.equations import Equations
+from kinetics.errors import InputError, IntegrationFailed
+from kinetics.expression import TIME_NAME, FloatArray
+
+Trajectory = Callable[[FloatArray], FloatArray]  # times (n,) from the start on -> states (n, n_states)
+
+_S6 = np.sqrt(6.0)
+_NODES = np.array([(4.0 - _S6) / 10.0, (4.0 + _S6) / 10.0, 1.0])  # (3,)
+_WEIGHTS = np.array(
+    [
+        [(88.0 - 7.0 * _S6) / 360.0, (296.0 - 169.0 * _S6) / 1800.0, (-2.0 + 3.0 * _S6) / 225.0],
+        [(296.0 + 169.0 * _S6) / 1800.0, (88.0 + 7.0 * _S6) / 360.0, (-2.0 - 3.0 * _S6) / 225.0],
+        [(16.0 - _S6) / 36.0, (16.0 + _S6) / 36.0, 1.0 / 9.0],
+    ]
+)  # (3, 3)
+_CHUNK = 300_000  # numbers in one batch of matrices: stays in the cache
+_MOST_STEPS = 3000
+_ROUNDS = 40
+
+
+@dataclass(frozen=True)
+class Sensitivities:
+    """``values[i, j, k]`` is d(state j)/d(column k) at time i.
+
+    Attributes:
+        values: shape ``(n_times, n_states, n_columns)``.
+        mesh: where the method stepped; a good first guess for parameters nearby.
+        error: largest error of the method on the states themselves, relative to each state's largest value.
+        rounds: trajectories that were needed.
+    """
+
+    values: FloatArray
+    mesh: FloatArray
+    error: float
+    rounds: int
+
+
+class Variational:
+    """The variational equations of a model, compiled to numpy.
+
+    Args:
+        equations: of the model; without events, which would need the trajectory to stop.
+        columns: names of the parameters; only the number and order matter here, see `solve`.
+        constants: the constants that move with some column.
+        states: the states that move with some column; all by default.
+    """
+
+    def __init__(
+        self,
+        equations: Equations,
+        columns: Sequence[str],
+        constants: Sequence[str],
+        states: Sequence[str] | None = None,
+    ) -> None:
+        if equations.events:
+            raise InputError("variational equations need a model without events; use kinetics.sensitivity")
+        self.equations, self.columns, self.constants = equations, tuple(columns), tuple(constants)
+        every = equations.states
+        self.moving = np.array([i for i, name in enumerate(every) if states is None or name in states], dtype=int)
+        row = {every[i]: r for r, i in enumerate(self.moving)}
+        into = {name: c for c, name in enumerate(self.constants)}
+        n, m = len(row), len(into)
+        jacobian, forcing = [], []
+        for name in row:
+            for by, slope in equations.jacobian[name].items():
+                if by in row:
+                    jacobian.append((row[name] * n + row[by], slope))
+                elif by in into:
+                    forcing.append((row[name] * m + into[by], slope))
+        self._j = np.array([place for place, _ in jacobian], dtype=int)
+        self._b = np.array([place for place, _ in forcing], dtype=int)
+        arguments = (*every, *equations.constants, TIME_NAME)
+        self._rates = compile_numpy([equations.rates[name] for name in row], arguments)
+        self._slopes = compile_numpy([slope for _, slope in (*jacobian, *forcing)], arguments)
+
+    def solve(
+        self,
+        trajectory: Trajectory,
+        times: FloatArray,
+        constants: Mapping[str, float],
+        weights: FloatArray,
+        start: FloatArray,
+        *,
+        tolerance: float = 1e-6,
+        mesh: FloatArray | None = None,
+    ) -> Sensitivities:
+        """Sensitivities at ``times``, the first of which is the start of the period.
+
+        Args:
+            trajectory: the states at any increasing times from the start on, always from the same start.
+            times: shape ``(n_times,)``, increasing.
+            constants: value of every constant of the model.
+            weights: d(constant)/d(column), shape ``(n_constants, n_columns)`` in the order given to the class.
+            start: d(state)/d(column) at the start, shape ``(n_states, n_columns)``.
+            tolerance: error of one step on the states, relative to their largest values.
+            mesh: a mesh to begin with, from an earlier result.
+
+        Raises:
+            IntegrationFailed: the trajectory is not finite, or no mesh of reasonable size reaches the
+                tolerance (the trajectory is less accurate than ``tolerance`` asks for).
+        """
+        times = np.asarray(times, float)
+        if len(times) == 1:
+            return Sensitivities(np.asarray(start, float)[None], times, 0.0, 0)
+        steps = _first_mesh(times) if mesh is None else np.union1d(mesh, times)
+        fixed = [constants[name] for name in self.equations.constants]
+        for rounds in range(1, _ROUNDS + 1):
+            sampled = np.append(steps[0], (steps[:-1, None] + np.diff(steps)[:, None] * _NODES).ravel())
+            sampled[3::3] = steps[1:]
+            states = np.asarray(trajectory(sampled))  # (3 n_steps + 1, n_states)
+            if not np.isfinite(states).all():
+                raise IntegrationFailed("the trajectory is not finite, so it has no sensitivities")
+            size = np.abs(states).max(axis=0)
+            size = np.maximum(size, 1e-9 * size.max() + 1e-300)[self.moving]
+            across, gain, error = self._propagators(steps, sampled, states, fixed, weights)
+            relative = (np.abs(error) / size).max(axis=1)  # (n_steps,)
+            smallest = np.diff(steps) < 1e-10 * (times[-1] - times[0])
+            bad = (relative > tolerance) & ~smallest
+            if not bad.any():
+                break
+            steps = _refined(steps, relative, bad, tolerance)
+            if len(steps) > _MOST_STEPS:
+                break
+        else:
+            rounds = _ROUNDS
+        if bad.any():
+            raise IntegrationFailed(
+                f"sensitivities need more than {len(steps)} steps for a tolerance of {tolerance:g}; "
+                "give a larger one, or a trajectory from tighter tolerances"
+            )
+        values = np.zeros((len(times), len(self.equations.states), weights.shape[1]))
+        values[0] = start
+        wanted = {int(k): i for i, k in enumerate(np.searchsorted(steps, times))}
+        current = np.asarray(start, float)[self.moving]
+        for k in range(len(steps) - 1):
+            current = across[k] @ current + gain[k]
+            if k + 1 in wanted:
+                values[wanted[k + 1], self.moving] = current
+        return Sensitivities(values, _coarser(steps, relative, times, tolerance), float(relative.max()), rounds)
+
+    def _propagators(
+        self,
+        steps: FloatArray,
+        sampled: FloatArray,
+        states: FloatArray,
+        fixed: Sequence[float],
+        weights: FloatArray,
+    ) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """For each step ``S -> across S + gain``, and the method's error on the states (n_steps, n)."""
+        n, m, length = len(self.moving), len(self.constants), len(steps) - 1
+        arguments = [*states[1:].T, *fixed, sampled[1:]]
+        slopes = self._slopes(arguments)
+        if slopes.ndim == 1:
+            slopes = slopes[:, None]
+        rates = self._rates(arguments).reshape(n, length, 3).transpose(1, 2, 0)  # (n_steps, 3, n)
+        known = states[:, self.moving]
+        stages = known[1:].reshape(length, 3, n) - known[:-1:3][:, None]
+        h = np.diff(steps)[:, None, None] * _WEIGHTS  # (n_steps, 3, 3)
+        residual = (stages - h @ rates).reshape(length, 3 * n, 1)
+        across, gain = np.empty((length, n, n)), np.empty((length, n, weights.shape[1]))
+        error = np.empty((length, n))
+        last = np.zeros((3 * n, n))
+        last[2 * n :] = np.eye(n)
+        batch = max(1, _CHUNK // (9 * n * n))
+        for low in range(0, length, batch):
+            part = slice(low, min(low + batch, length))
+            count = part.stop - part.start
+            inner = slopes[:, 3 * part.start : 3 * part.stop]
+            jacobian = np.zeros((n * n, 3 * count))
+            jacobian[self._j] = inner[: len(self._j)]
+            transposed = jacobian.reshape(n, n, count, 3).transpose(2, 3, 1, 0)  # (count, 3, by, of)
+            # The transposed stage matrix: only the last stage is wanted, so n right-hand sides do for
+            # any number of columns.
+            matrix = -np.einsum("kij,kjab->kjaib", h[part], transposed).reshape(count, 3 * n, 3 * n)
+            matrix[:, np.arange(3 * n), np.arange(3 * n)] += 1.0
+            solved = np.linalg.solve(matrix, np.broadcast_to(last, (count, 3 * n, n))).transpose(0, 2, 1)
+            across[part] = solved.reshape(count, n, 3, n).sum(axis=2)
+            forcing = np.zeros((n * m, 3 * count))
+            forcing[self._b] = inner[len(self._j) :]
+            moved = forcing.reshape(n, m, count, 3).transpose(2, 3, 0, 1) @ weights  # (count, 3, n, n_columns)
+            moved = (h[part] @ moved.reshape(count, 3, -1)).reshape(count, 3 * n, -1)
+            gain[part] = solved @ moved
+            error[part] = (solved @ residual[part])[..., 0]
+        return across, gain, error
+
+
+def _first_mesh(times: FloatArray) -> FloatArray:
+    """The output times, and short steps at the start, where a change has just been made."""
+    first = times[1] - times[0]
+    return np.union1d(times, times[0] + first * 4.0 ** -np.arange(1.0, 8.0))
+
+
+def _refined(steps: FloatArray, error: FloatArray, bad: FloatArray, tolerance: float) -> FloatArray:
+    """Steps with too large an error are cut into as many as order 5 suggests, at most four at once."""
+    with np.errstate(over="ignore"):
+        pieces = np.where(bad, np.clip(np.ceil((2.0 * error / tolerance) ** 0.2), 2, 4), 1).astype(int)
+    cuts = [np.linspace(steps[k], steps[k + 1], pieces[k], endpoint=False) for k in range(len(pieces))]
+    return np.append(np.concatenate(cuts), steps[-1])
+
+
+def _coarser(steps: FloatArray, error: FloatArray, times: FloatArray, tolerance: float) -> FloatArray:
+    """The mesh without points that neither the error (a doubled step errs 2^6 times as much) nor outputs need."""
+    keep = np.isin(steps, times)
+    k = 1
+    while k < len(steps) - 1:
+        if not keep[k] and max(error[k - 1], error[k]) < tolerance / 300.0:
+            k += 1  # leave its right neighbour in: never drop two in a row
+        else:
+            keep[k] = True
+        k += 1
+    if len(steps) > 1:
+        keep[[0, -1]] = True
+    keep[k:] = True
+    return steps[_restore(keep)]
+
+
+def _restore(keep: FloatArray) -> FloatArray:
+    """Of two dropped neighbours the second stays."""
+    result = keep.copy()
+    for k in range(1, len(result)):
+        if not result[k] and not result[k - 1]:
+            result[k] = True
+    return result
