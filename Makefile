@@ -37,7 +37,7 @@ test-all: test
 	$(PY) -m pytest -m slow $(ARGS)
 
 bench: $(VENV)/test.stamp
-	$(PY) benchmarks/run.py $(ARGS)
+	$(PY) benchmarks/dose_response.py $(ARGS)
 
 lint: $(VENV)/test.stamp
 	$(PY) -m ruff check .

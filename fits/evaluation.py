@@ -32,6 +32,7 @@ class Evaluation:
     exact: bool = True  # whether the derivatives are exact rather than finite differences
     failure: str = ""  # why a simulation failed, in words
     details: Mapping[str, float] = field(default_factory=dict)  # values solved for on the way, such as scales
+    hessian: FloatArray | None = None  # (n, n); or an approximation such as the Fisher information, by parameter
 
     @property
     def failed(self) -> bool:

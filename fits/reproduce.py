@@ -6,21 +6,37 @@ turn simulated phospho-STAT5 (nM) into the arbitrary units of the measured point
 
 from __future__ import annotations
 
+import csv
 import json
+import math
 import platform
+import textwrap
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
-from importlib import metadata
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from importlib import metadata, resources
+from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 import kinetics as kin
+from fits.claims.bench import PAPER, Assay, Bench, at_dose, known_parameters
+from fits.claims.checking import bundled_models, check
+from fits.claims.ledger import MODELS, How
 from fits.claims.verdict import Status, Verdict
+from kinetics import catalogue
+from kinetics.errors import InputError, InvalidModel
 
 FloatArray = npt.NDArray[np.float64]
+
+TREATED = Assay(imatinib=PAPER)
+POINTS_SOURCE = (
+    "Gonnord et al. 2018, Science Signaling, figure S3C, digitised in github.com/meyer-lab/gc-cytokines c48ba92 (MIT); "
+    "human CD4+ CCR7-high T cells, 10 min"
+)
+_MEASURED_GRID = tuple(f"{10.0**e:.6g} pg/ml" for e in np.arange(41) / 8.0)  # 1 to 1e5, holds all measured doses
+_PACKAGES = ("cytokine-kinetics", "libroadrunner", "python-libsbml", "numpy", "scipy", "pandas")
 
 
 @dataclass(frozen=True)
@@ -35,38 +51,38 @@ class SubsetCurves:
 
 
 @dataclass(frozen=True)
-class DensityCase:
-    """The 10-min curve under one assumption about the assay: what follows for its EC50."""
+class AssayCase:
+    """The 10-min curve under another assumption about the assay or the cells: what follows for EC50 and shift."""
 
-    title: str  # "1e5 cells/ml", "Gonnord receptor numbers"
-    ec50: float  # pg/ml; NaN where the curve has none
+    title: str
+    ec50: float  # pg/ml; NaN where the curve has none within its doses
     hill: float
     rms: float  # misfit to the points after scale and offset, as a fraction of the measured top
-    shift: float  # fold right-shift by imatinib in the paper protocol (dose for half of control maximum)
+    shift: float  # right-shift by imatinib in the paper protocol, dose for half of control maximum; inf: not reached
 
 
 @dataclass(frozen=True)
 class MeasuredComparison:
-    """The untreated curve at 10 min beside the measured points (IL-7, CD4 CCR7-high T cells)."""
+    """The untreated curve at 10 min beside the measured points."""
 
     doses: FloatArray  # (n_points,), pg/ml; every replicate is a point
-    responses: FloatArray  # (n_points,), arbitrary units (median fluorescence)
+    responses: FloatArray  # (n_points,), MFI
     replicates: tuple[int, ...]  # (n_points,)
     simulated: kin.DoseResponseCurve  # fine grid, doses in pg/ml, total pSTAT5 in nM at 10 min
-    scale: float  # arbitrary units per nM
-    offset: float  # arbitrary units
+    scale: float  # MFI per nM
+    offset: float  # MFI
     rms: float  # root mean square misfit of the points, as a fraction of the measured top
     ec50: float  # pg/ml, of the simulated curve
     hill: float
     measured_ec50: float  # pg/ml, least-squares Hill curve through the points
     measured_hill: float
     measured_rms: float  # misfit of that free four-parameter curve: what a model can hope for
-    cases: tuple[DensityCase, ...]  # what the unknown cell density and receptor numbers would change
-    source: str
+    cases: tuple[AssayCase, ...]  # what the unknown cell density and other receptor numbers would change
+    source: str = POINTS_SOURCE
 
     @property
     def scaled(self) -> FloatArray:
-        """The simulated curve in the arbitrary units of the points, shape ``(n_grid,)``."""
+        """The simulated curve in MFI, shape ``(n_grid,)``."""
         return np.asarray(self.offset + self.scale * self.simulated.responses, dtype=float)
 
 
@@ -78,20 +94,252 @@ class Reproduction:
     measured: MeasuredComparison
     verdicts: tuple[Verdict, ...]  # in the order of the ledger
     solver: kin.Solver
-    timings: Mapping[str, float]  # seconds by step: "curves", "measured", "claims", "total"
+    timings: Mapping[str, float]  # seconds by step: "models", "curves", "points", "claims", "total"
     versions: Mapping[str, str]  # by package; "python" too
+
+    def with_status(self, status: Status) -> tuple[Verdict, ...]:
+        """Verdicts of one status, core claims first, else in the order of the ledger."""
+        chosen = [verdict for verdict in self.verdicts if verdict.status is status]
+        return tuple(sorted(chosen, key=lambda verdict: verdict.claim.priority != "core"))
 
     @property
     def failures(self) -> tuple[Verdict, ...]:
         """Claims that fail, core ones first."""
-        failed = [verdict for verdict in self.verdicts if verdict.status is Status.FAILS]
-        return tuple(sorted(failed, key=lambda verdict: verdict.claim.priority != "core"))
+        return self.with_status(Status.FAILS)
 
     @property
     def unanswered_core(self) -> tuple[Verdict, ...]:
-        return tuple(v for v in self.verdicts if v.claim.priority == "core" and v.status is Status.NOT_ANSWERED)
+        return tuple(v for v in self.with_status(Status.NOT_ANSWERED) if v.claim.priority == "core")
 
     @property
     def exit_status(self) -> int:
         """0 when every answered core claim holds, else 1."""
         return int(any(verdict.claim.priority == "core" for verdict in self.failures))
+
+    @property
+    def summary(self) -> str:
+        """The last line of the table: how many core claims hold, fail and have no answer."""
+        core = [verdict for verdict in self.verdicts if verdict.claim.priority == "core"]
+        counts = {status: sum(verdict.status is status for verdict in core) for status in Status}
+        return (
+            f"{len(core)} core claims: {counts[Status.HOLDS]} hold, {counts[Status.FAILS]} fail, "
+            f"{counts[Status.NOT_ANSWERED]} not answered by the bundled models."
+        )
+
+    def to_json(self) -> str:
+        """One object per claim, see `Verdict.to_dict`."""
+        return json.dumps([verdict.to_dict() for verdict in self.verdicts], indent=2, ensure_ascii=False)
+
+    def table(self) -> str:
+        """The result for people: curves, measured points, claims (failures first), counts."""
+        lines = [*_curve_lines(self.subsets), "", *_point_lines(self.measured), ""]
+        for status in (Status.FAILS, Status.HOLDS):
+            verdicts = self.with_status(status)
+            if verdicts:
+                lines += [f"{status.value.upper()} ({len(verdicts)})", *map(_claim_lines, verdicts), ""]
+        for status in (Status.NOT_ANSWERED, Status.OUT_OF_SCOPE):
+            lines += _open_lines(status, self.with_status(status))
+        answered = [verdict for verdict in self.verdicts if verdict.answered]
+        kinds = ", ".join(f"{sum(v.claim.how is how for v in answered)} {how.value}" for how in How)
+        lines += [f"{len(answered)} claims and controls answered: {kinds}.", self.summary]
+        return "\n".join(lines)
+
+
+# --- running ------------------------------------------------------------------------------------------------
+
+
+def reproduce(
+    models: Iterable[kin.Model] | None = None,
+    parameters: Mapping[str, float] | None = None,
+    solver: kin.Solver | None = None,
+) -> Reproduction:
+    """Simulate, compare and check; fits nothing.
+
+    Args:
+        models: bundled models or variants and calibrated copies of them; default: the bundled.
+        parameters: values that replace the models', in their units.
+        solver: tolerances; default those of `kinetics.simulate`.
+
+    Raises:
+        KineticsError: a curve of the figures cannot be simulated (a claim that cannot, fails instead).
+    """
+    clock = _Clock()
+    on_bench = {model.name: model for model in (bundled_models() if models is None else models)}
+    known_parameters(on_bench, parameters or {})
+    if MODELS["M1"] not in on_bench:
+        raise InputError(f"reproduce needs the model {MODELS['M1']!r}, got {', '.join(on_bench) or 'none'}")
+    bench = Bench(on_bench, parameters, solver)
+    clock.lap("models")
+    subsets = tuple(_subset(bench, cells) for cells in ("CD4", "CD8"))
+    clock.lap("curves")
+    measured = _measured(bench)
+    clock.lap("points")
+    verdicts = check(bench=bench)
+    clock.lap("claims")
+    return Reproduction(subsets, measured, verdicts, solver or kin.Solver(), clock.laps(), _versions())
+
+
+class _Clock:
+    def __init__(self) -> None:
+        self._start = self._last = time.perf_counter()
+        self._laps: dict[str, float] = {}
+
+    def lap(self, name: str) -> None:
+        now = time.perf_counter()
+        self._laps[name], self._last = now - self._last, now
+
+    def laps(self) -> Mapping[str, float]:
+        return MappingProxyType({**self._laps, "total": self._last - self._start})
+
+
+def _versions() -> Mapping[str, str]:
+    found = {"python": platform.python_version()}
+    for name in _PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = "not installed as a package"
+    return MappingProxyType(found)
+
+
+def _subset(bench: Bench, cells: str) -> SubsetCurves:
+    treated = replace(TREATED, cells=cells)
+    control, imatinib = bench.curve(treated.vehicle), bench.curve(treated)
+    return SubsetCurves(cells, f"bulk {cells} T cells", control, imatinib, kin.compare(control, imatinib))
+
+
+# --- the measured points ------------------------------------------------------------------------------------
+
+
+def measured_points() -> tuple[FloatArray, FloatArray, tuple[int, ...]]:
+    """Doses (pg/ml), responses (MFI) and replicate numbers of the bundled points, each of length ``n_points``.
+
+    Raises:
+        InvalidModel: the bundled table is damaged.
+    """
+    text = resources.files("fits").joinpath("data/il7_pstat5.csv").read_text(encoding="utf-8")
+    rows = list(csv.DictReader(text.splitlines()))
+    if {(row["dose_unit"], row["response_unit"]) for row in rows} != {("pg/ml", "MFI")}:
+        raise InvalidModel("fits/data/il7_pstat5.csv: expected doses in pg/ml and responses in MFI")
+    doses = np.array([float(row["dose"]) for row in rows])
+    responses = np.array([float(row["response"]) for row in rows])
+    return doses, responses, tuple(int(row["replicate"]) for row in rows)
+
+
+def _measured(bench: Bench) -> MeasuredComparison:
+    doses, responses, replicates = measured_points()
+    untreated = Assay(imatinib=(), at="10 min", doses=_MEASURED_GRID)
+    simulated = bench.curve(untreated)
+    free = replace(simulated, doses=doses, responses=responses, response_unit="MFI").describe()
+    top = free.top
+    scale, offset, rms = _scaled(simulated, doses, responses, top)
+    own = simulated.describe()
+    cases = tuple(
+        _case(bench, title, values, untreated, doses, responses, top) for title, values in _assumptions().items()
+    )
+    return MeasuredComparison(
+        doses, responses, replicates, simulated, scale, offset, rms, own.ec50, own.hill,
+        free.ec50, free.hill, free.rms * abs(free.span) / top, cases,
+    )  # fmt: skip
+
+
+def _scaled(
+    curve: kin.DoseResponseCurve, doses: FloatArray, responses: FloatArray, top: float
+) -> tuple[float, float, float]:
+    """Scale, offset and relative misfit of the least-squares line from simulated to measured responses."""
+    at_points = np.array([at_dose(curve, dose) for dose in doses])
+    columns = np.column_stack((at_points, np.ones_like(at_points)))
+    (scale, offset), *_ = np.linalg.lstsq(columns, responses, rcond=None)
+    rms = float(np.sqrt(np.mean((offset + scale * at_points - responses) ** 2)) / top)
+    return float(scale), float(offset), rms
+
+
+def _assumptions() -> dict[str, tuple[tuple[str, float], ...]]:
+    """What is not known of the assay (its cell density), and the receptor numbers reported with it."""
+    variants = catalogue.find_model(MODELS["M1"]).variants
+    densities = {f"{density:.0e} cells/ml": (("cell_density", density),) for density in (1e5, 5e5, 1e6, 2e6)}
+    numbers = {
+        variants[name].title: tuple(variants[name].values.items()) for name in ("gonnord_numbers", "gonnord_recycling")
+    }
+    return {**densities, **numbers}
+
+
+def _case(
+    bench: Bench,
+    title: str,
+    values: tuple[tuple[str, float], ...],
+    untreated: Assay,
+    doses: FloatArray,
+    responses: FloatArray,
+    top: float,
+) -> AssayCase:
+    curve = bench.curve(replace(untreated, values=values))
+    said = curve.describe()
+    shift = bench.shift(replace(TREATED, values=values))
+    return AssayCase(title, said.ec50, said.hill, _scaled(curve, doses, responses, top)[2], shift)
+
+
+# --- text ---------------------------------------------------------------------------------------------------
+
+_WIDTH = 110
+
+
+def _curve_lines(subsets: Iterable[SubsetCurves]) -> list[str]:
+    lines = ["IL-7 dose-response of pSTAT5 (24 h imatinib 3 uM or vehicle, wash, 1 h, IL-7 for 30 min)"]
+    lines.append(f"  {'':<18}{'EC50 control':>16}{'EC50 imatinib':>16}{'EC50 ratio':>12}{'at half max':>13}{'Emax':>8}")
+    for subset in subsets:
+        shift = subset.shift
+        lines.append(
+            f"  {subset.title:<18}{shift.control.ec50:>10.3g} ng/ml{shift.treated.ec50:>10.3g} ng/ml"
+            f"{shift.dose_ratio:>11.3g}x{shift.equieffective_ratio:>12.3g}x{shift.emax_ratio:>8.2g}"
+        )
+    lines.append("  at half max: ratio of the doses for half of the control's maximum; Emax: ratio to control")
+    return lines
+
+
+def _point_lines(measured: MeasuredComparison) -> list[str]:
+    lines = [
+        f"Untreated curve at 10 min beside {len(measured.doses)} measured points (only scale and offset are solved for)",
+        f"  simulated EC50 {measured.ec50:.3g} pg/ml, Hill {measured.hill:.3g}; points EC50 "
+        f"{measured.measured_ec50:.3g} pg/ml, Hill {measured.measured_hill:.3g}",
+        f"  misfit {100 * measured.rms:.2g} % of the top; the best free Hill curve has "
+        f"{100 * measured.measured_rms:.2g} %",
+        f"  scale {measured.scale:.4g} MFI/nM, offset {measured.offset:.3g} MFI",
+        "  what the unknown cell density and other receptor numbers would change:",
+    ]
+    for case in measured.cases:
+        shift = "not reached" if math.isinf(case.shift) else f"{case.shift:.3g}x"
+        numbers = f"EC50 {case.ec50:.3g} pg/ml, Hill {case.hill:.3g}, misfit {100 * case.rms:.2g} %, shift {shift}"
+        lines += textwrap.wrap(f"{case.title}: {numbers}", _WIDTH, initial_indent="    ", subsequent_indent="      ")
+    return [*lines, *textwrap.wrap(f"points: {measured.source}", _WIDTH, initial_indent="  ", subsequent_indent="  ")]
+
+
+def _claim_lines(verdict: Verdict) -> str:
+    claim = verdict.claim
+    how = claim.how.value if claim.how else ""
+    rows = [
+        ("", f"{claim.statement}  [{claim.priority}, {how}]"),
+        ("found: ", verdict.value),
+        ("criterion: ", claim.criterion),
+        ("note: ", verdict.explanation),
+    ]
+    lines = []
+    for index, (label, text) in enumerate(rows):
+        if text:
+            first = f"  {claim.id}  " if index == 0 else "       "
+            lines += textwrap.wrap(label + text, _WIDTH, initial_indent=first, subsequent_indent="       ")
+    return "\n".join(lines)
+
+
+def _open_lines(status: Status, verdicts: tuple[Verdict, ...]) -> list[str]:
+    """Claims without an answer, by reason."""
+    if not verdicts:
+        return []
+    reasons: dict[str, list[str]] = {}
+    for verdict in verdicts:
+        reasons.setdefault(verdict.explanation, []).append(verdict.claim.id)
+    lines = [f"{status.value.upper()} ({len(verdicts)})"]
+    for reason, ids in reasons.items():
+        text = f"{' '.join(sorted(ids))}: {reason}"
+        lines += textwrap.wrap(text, _WIDTH, initial_indent="  ", subsequent_indent="    ")
+    return [*lines, ""]

@@ -32,9 +32,7 @@ def compile_numpy(expressions: Sequence[Expression], argnames: Sequence[str]) ->
     known = set(argnames)
     for expression in expressions:
         if missing := sorted(expression.names - known):
-            raise FormulaError(
-                f"cannot compile {str(expression)[:200]}: no argument for {', '.join(missing)}"
-            )
+            raise FormulaError(f"cannot compile {str(expression)[:200]}: no argument for {', '.join(missing)}")
     body = _body(expressions, {name: f"a{i}" for i, name in enumerate(argnames)})
     namespace: dict[str, Any] = dict(_GLOBALS)
     # Compiling our own syntax tree; see the module docstring.
@@ -46,10 +44,7 @@ def compile_numpy(expressions: Sequence[Expression], argnames: Sequence[str]) ->
         if isinstance(values, np.ndarray):
             shape = values.shape[1:]
         else:
-            values = [
-                np.float64(value) if isinstance(value, float) else np.asarray(value, float)
-                for value in values
-            ]
+            values = [np.float64(value) if isinstance(value, float) else np.asarray(value, float) for value in values]
             shape = np.broadcast_shapes(*(np.shape(value) for value in values))
         result = np.empty((n, *shape))
         with np.errstate(all="ignore"):
@@ -65,9 +60,7 @@ def _body(expressions: Sequence[Expression], arguments: Mapping[str, str]) -> st
     for node in order:
         for arg in node.args:
             uses[arg] = uses.get(arg, 0) + 1
-    used = (
-        frozenset().union(*(expression.names for expression in expressions)) if expressions else frozenset()
-    )
+    used = frozenset().union(*(expression.names for expression in expressions)) if expressions else frozenset()
     unpacked = ", ".join(text if name in used else "_" for name, text in arguments.items())
     lines = ["def kernel(values, out):"]
     if arguments:
@@ -110,11 +103,7 @@ def _operation(node: Call, args: list[str]) -> str:
     if op in ("+", "*"):
         return "(" + f" {op} ".join(args) + ")"
     if op == "/":
-        return (
-            f"divide({args[0]}, {args[1]})"
-            if isinstance(node.args[1], Number)
-            else f"({args[0]} / {args[1]})"
-        )
+        return f"divide({args[0]}, {args[1]})" if isinstance(node.args[1], Number) else f"({args[0]} / {args[1]})"
     if op == "^":
         if isinstance(node.args[1], Number):
             exponent = node.args[1].value
@@ -141,8 +130,7 @@ def _operation(node: Call, args: list[str]) -> str:
 
 # Operations by a name that Python can spell.
 _NAMES = {
-    op: op if op.isidentifier() and op not in ("and", "or", "not") else f"op{i}"
-    for i, op in enumerate(OPERATIONS)
+    op: op if op.isidentifier() and op not in ("and", "or", "not") else f"op{i}" for i, op in enumerate(OPERATIONS)
 }
 _GLOBALS: dict[str, Any] = {
     "__builtins__": {},

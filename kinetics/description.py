@@ -13,6 +13,8 @@ from kinetics.expression import Expression
 from kinetics.mathml import FunctionTable, from_mathml
 from kinetics.units import unit_name
 
+CLOCKLESS = "kinetics_symbol_called_time"  # the engine cannot tell a symbol called time from its clock
+
 Kind = Literal["species", "parameter", "compartment", "stoichiometry", "reaction"]
 
 
@@ -47,7 +49,12 @@ class Entity:
     @property
     def selection(self) -> str:
         """The engine's word for the value of this symbol."""
-        return f"[{self.id}]" if self.kind == "species" and not self.amount else self.id
+        return f"[{self.engine_id}]" if self.kind == "species" and not self.amount else self.engine_id
+
+    @property
+    def engine_id(self) -> str:
+        """Its name in the engine; of a species: the amount."""
+        return CLOCKLESS if self.id == "time" else self.id
 
     @property
     def settable(self) -> bool:
@@ -57,10 +64,15 @@ class Entity:
 
 @dataclass(frozen=True)
 class Event:
-    """What an experiment must know of an event: whether its effect can outlive the moment."""
+    """An event; text in the place of a formula says why it cannot be read."""
 
     id: str
+    trigger: Expression | str
+    assignments: tuple[tuple[str, Expression | str], ...]
     delayed: bool
+    priority: Expression | str | None = None
+    persistent: bool = True
+    at_trigger: bool = True  # assignments use the values at the time of the trigger
 
 
 @dataclass(frozen=True)
@@ -212,6 +224,18 @@ def _species(species: Any, model: Any, rules: Mapping[str, str], initially: froz
     )
 
 
+def without_time(sbml: str) -> str:
+    """The model for the engine: a symbol called ``time`` under another name (see `Entity.selection`)."""
+    import libsbml
+
+    document = libsbml.readSBMLFromString(sbml)
+    document.getModel().getElementBySId("time").setId(CLOCKLESS)
+    elements = document.getListOfAllElements()
+    for index in range(elements.getSize()):
+        elements.get(index).renameSIdRefs("time", CLOCKLESS)
+    return str(libsbml.writeSBMLToString(document))
+
+
 def describe_sbml(sbml: str) -> Description:
     """The tables of a checked, flat SBML text."""
     import libsbml
@@ -272,10 +296,7 @@ def describe_sbml(sbml: str) -> Description:
                         reference.getConstant(), rules.get(reference.getIdAttribute(), ""),  # type: ignore[arg-type]
                         reference.getIdAttribute() in initially,
                     )  # fmt: skip
-    events = tuple(
-        Event(event.getIdAttribute(), event.isSetDelay())
-        for event in (model.getEvent(index) for index in range(model.getNumEvents()))
-    )
+    events = tuple(_event(model.getEvent(index), functions) for index in range(model.getNumEvents()))
     time_terms = _time_terms(model, document.getLevel())
     return Description(
         model.getIdAttribute() or "model",
@@ -286,6 +307,20 @@ def describe_sbml(sbml: str) -> Description:
         events,
         time_terms,
         model.getNotesString() or "",
+    )
+
+
+def _event(event: Any, functions: FunctionTable) -> Event:
+    trigger = event.getTrigger()
+    assignments = (event.getEventAssignment(index) for index in range(event.getNumEventAssignments()))
+    return Event(
+        event.getIdAttribute(),
+        _formula(trigger.getMath() if trigger is not None else None, functions),
+        tuple((item.getVariable(), _formula(item.getMath(), functions)) for item in assignments if item.isSetMath()),
+        event.isSetDelay() and event.getDelay().isSetMath(),
+        _formula(event.getPriority().getMath(), functions) if event.isSetPriority() else None,
+        trigger.getPersistent() if trigger is not None and trigger.isSetPersistent() else True,
+        event.getUseValuesFromTriggerTime(),
     )
 
 

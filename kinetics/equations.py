@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from kinetics.differentiation import gradient
 from kinetics.errors import InvalidModel, UnsupportedModel
 from kinetics.expression import (
     ONE,
@@ -21,7 +22,6 @@ from kinetics.expression import (
     Symbol,
     add,
     divide,
-    gradient,
     multiply,
     substitute,
     substitute_all,
@@ -53,6 +53,9 @@ class Equations:
             stoichiometries with an id.
         initial: state or constant -> value at the start; a number, or a formula in other quantities.
         sizes: state -> its size as amount per unit of the state's value (the compartment, or 1).
+        reactions: reaction -> rate, in states, constants and time.
+        exchanges: state -> reaction -> amount of the state made per unit of the reaction; states that a rate
+            rule or a growing compartment changes as well are left out.
         events: the model's events.
     """
 
@@ -62,6 +65,8 @@ class Equations:
     constants: tuple[str, ...]
     initial: Mapping[str, Expression]
     sizes: Mapping[str, Expression]
+    exchanges: Mapping[str, Mapping[str, Expression]]
+    reactions: Mapping[str, Expression]
     events: tuple[Event, ...] = field(default=())
 
     @property
@@ -90,9 +95,7 @@ class Equations:
         """
         formulas = {**self.initial, **(changes or {})}
         # A quantity set to itself is one whose own formula is switched off: it becomes free.
-        formulas = {
-            name: MISSING if formula is Symbol(name) else formula for name, formula in formulas.items()
-        }
+        formulas = {name: MISSING if formula is Symbol(name) else formula for name, formula in formulas.items()}
         at_start = {TIME_NAME: ZERO}
         done: dict[str, Expression] = {}
         for name in _sorted_by_need({**formulas, **self.assigned}):
@@ -100,9 +103,7 @@ class Equations:
             if formula is MISSING or (isinstance(formula, Number) and name not in (changes or {})):
                 done[name] = Symbol(name)
             else:
-                done[name] = substitute(
-                    formula, {**{n: done.get(n, Symbol(n)) for n in formula.names}, **at_start}
-                )
+                done[name] = substitute(formula, {**{n: done.get(n, Symbol(n)) for n in formula.names}, **at_start})
         return done
 
     def defaults(self) -> dict[str, float]:
@@ -127,9 +128,7 @@ def _sorted_by_need(formulas: Mapping[str, Expression]) -> list[str]:
                 waiting.add(name)
                 path.append((name, True))
                 path.extend(
-                    (need, False)
-                    for need in sorted(formulas[name].names)
-                    if need in formulas and need not in order
+                    (need, False) for need in sorted(formulas[name].names) if need in formulas and need not in order
                 )
     return list(order)
 
@@ -201,7 +200,7 @@ class _Reader:
             self.species(item)
         for item in _elements(model.getListOfParameters()):
             self.quantity(item.getId(), Number(item.getValue()) if item.isSetValue() else MISSING)
-        changes, rates_of_reactions = self.reactions()
+        exchanges, rates_of_reactions = self.reactions()
         events = tuple(self.event(item) for item in _elements(model.getListOfEvents()))
         # Assigned quantities and reaction rates become formulas in states, constants and time.
         inlined: dict[str, Expression] = {}
@@ -210,12 +209,13 @@ class _Reader:
             inlined[name] = substitute(formula, inlined)
         assigned = {name: inlined[name] for name in inlined if name in self.assigned}
         rates: dict[str, Expression] = {**self.rate_rules}
-        for name, terms in changes.items():
+        for name, made in exchanges.items():
+            terms = (multiply(factor, Symbol(reaction)) for reaction, factor in made.items())
             rates[name] = divide(add(*terms), self.size_of[name])
         names = list(rates)
         rates = dict(zip(names, substitute_all([rates[name] for name in names], inlined), strict=True))
         by_event = {name for event in events for name in event.assignments}
-        self.dilution(rates, inlined)
+        diluted = self.dilution(rates, inlined)
         states = [name for name in self.quantities if name in rates or name in by_event]
         return Equations(
             sbml=self.sbml,
@@ -224,6 +224,12 @@ class _Reader:
             constants=tuple(name for name in self.quantities if name not in rates and name not in by_event),
             initial=self.initial,
             sizes={name: self.size_of.get(name, ONE) for name in states},
+            exchanges={
+                name: {reaction: substitute(factor, inlined) for reaction, factor in made.items()}
+                for name, made in exchanges.items()
+                if name not in diluted
+            },
+            reactions={name: inlined[name] for name in rates_of_reactions},
             events=tuple(
                 Event(
                     substitute(event.trigger, inlined),
@@ -252,17 +258,15 @@ class _Reader:
             value = Number(item.getInitialConcentration()) * (compartment if in_amount else ONE)
         self.quantity(name, value)
 
-    def reactions(self) -> tuple[dict[str, list[Expression]], dict[str, Expression]]:
-        """Species -> terms of the change of its amount, and reaction -> rate."""
+    def reactions(self) -> tuple[dict[str, dict[str, Expression]], dict[str, Expression]]:
+        """Species -> reaction -> amount made per unit of the reaction, and reaction -> rate."""
         model = self.model
-        changes: dict[str, list[Expression]] = {}
+        exchanges: dict[str, dict[str, Expression]] = {}
         rates: dict[str, Expression] = {}
         for reaction in _elements(model.getListOfReactions()):
             law = reaction.getKineticLaw()
             if reaction.isSetFast() and reaction.getFast():
-                raise UnsupportedModel(
-                    f"reaction {reaction.getId()!r} is fast; only ordinary rates work here"
-                )
+                raise UnsupportedModel(f"reaction {reaction.getId()!r} is fast; only ordinary rates work here")
             rates[reaction.getId()] = self.math(law) if law is not None and law.isSetMath() else MISSING
             sides = ((reaction.getListOfReactants(), -1.0), (reaction.getListOfProducts(), 1.0))
             for reference, sign in ((item, sign) for side, sign in sides for item in _elements(side)):
@@ -278,10 +282,9 @@ class _Reader:
                     continue
                 factor = species.getConversionFactor() or model.getConversionFactor()
                 scale = Symbol(factor) if factor else ONE
-                changes.setdefault(name, []).append(
-                    multiply(sign, stoichiometry, scale, Symbol(reaction.getId()))
-                )
-        return changes, rates
+                made = exchanges.setdefault(name, {})
+                made[reaction.getId()] = made.get(reaction.getId(), ZERO) + multiply(sign, stoichiometry, scale)
+        return exchanges, rates
 
     def stoichiometry(self, reference: Any) -> Expression:
         if reference.isSetStoichiometryMath():  # Level 2
@@ -295,8 +298,9 @@ class _Reader:
         self.quantity(name, value)
         return Symbol(name) if variable or not reference.getConstant() else value
 
-    def dilution(self, rates: dict[str, Expression], inlined: Mapping[str, Expression]) -> None:
-        """Concentrations change when their compartment grows: d(n/V)/dt = n'/V - (n/V) V'/V."""
+    def dilution(self, rates: dict[str, Expression], inlined: Mapping[str, Expression]) -> set[str]:
+        """Concentrations change when their compartment grows: d(n/V)/dt = n'/V - (n/V) V'/V.  Which did?"""
+        diluted = set()
         for name, size in self.size_of.items():
             if not isinstance(size, Symbol) or name in self.rate_rules or name in self.assigned:
                 continue
@@ -311,6 +315,8 @@ class _Reader:
             if growth is not ZERO:
                 loss = Symbol(name) * growth / substitute(size, inlined)
                 rates[name] = substitute(rates.get(name, ZERO), inlined) - loss
+                diluted.add(name)
+        return diluted
 
     def event(self, item: Any) -> Event:
         values = {
@@ -351,8 +357,8 @@ def _function_table(model: Any) -> FunctionTable:
         arguments = tuple(item.getArgument(i).getName() for i in range(item.getNumArguments()))
         table[name] = arguments, from_mathml(item.getBody(), table)
 
-    for name in definitions:
-        if definitions[name].isSetMath() and definitions[name].getBody() is not None:
+    for name, item in definitions.items():
+        if item.isSetMath() and item.getBody() is not None:
             define(name, ())
     return table
 

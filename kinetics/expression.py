@@ -1,4 +1,4 @@
-"""Formulas as immutable, shared expressions: build, evaluate, substitute, differentiate.
+"""Formulas as immutable, shared expressions: build, evaluate, substitute.
 
 An `Expression` is a `Number`, a `Symbol` or a `Call` of an operation.  Equal expressions are one object
 (hash-consing), so ``is`` compares them, a dictionary can be keyed by them, and a subexpression that occurs a
@@ -6,13 +6,13 @@ hundred times is differentiated, evaluated and written once.  Build them with Py
 
     >>> s, k = Symbol("S"), Symbol("K_m")
     >>> rate = 3.0 * s / (k + s)
-    >>> str(differentiate(rate, "K_m"))
-    '-3 * S / (K_m + S) ^ 2'
+    >>> str(rate)
+    '3 * S / (K_m + S)'
     >>> float(evaluate(rate, {"S": 1.0, "K_m": 2.0}))
     1.0
 
-Truth values are the numbers 0 and 1.  Nothing here executes text: `kinetics.formula` parses, `kinetics.mathml`
-reads and writes MathML, and `kinetics.codegen` compiles expressions to numpy.
+Truth values are the numbers 0 and 1.  Nothing here executes text: `kinetics.formula` parses, `kinetics.infix` and
+`kinetics.mathml` write, `kinetics.differentiation` differentiates and `kinetics.codegen` compiles to numpy.
 """
 
 from __future__ import annotations
@@ -33,9 +33,7 @@ from kinetics.errors import FormulaError
 FloatArray = npt.NDArray[np.float64]
 Operand = Union["Expression", float, int]
 
-AVOGADRO = (
-    6.02214179e23  # the value that SBML Level 3 fixes for its avogadro symbol, whatever CODATA says now
-)
+AVOGADRO = 6.02214179e23  # the value that SBML Level 3 fixes for its avogadro symbol, whatever CODATA says now
 TIME_NAME = "$time"  # the key of time in environments; no SBML id can be spelt so
 
 
@@ -90,10 +88,12 @@ class Expression:
         return multiply(-1.0, self)
 
     def __str__(self) -> str:
+        from kinetics.infix import to_infix  # which in turn knows all kinds of expressions
+
         return to_infix(self)
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {to_infix(self)}>"
+        return f"<{type(self).__name__} {self}>"
 
 
 # Interning: keyed by what makes two nodes equal; weak, so a long session does not grow without bound.
@@ -451,9 +451,7 @@ def call(op: str, *arguments: Operand) -> Expression:
     args = tuple(expression(argument) for argument in arguments)
     known = _DERIVED.get(op) or OPERATIONS.get(op)
     if known is None:
-        raise FormulaError(
-            f"no operation named {op!r}; known are {', '.join(sorted({*OPERATIONS, *_DERIVED}))}"
-        )
+        raise FormulaError(f"no operation named {op!r}; known are {', '.join(sorted({*OPERATIONS, *_DERIVED}))}")
     if (known[1] is not None and len(args) != known[1]) or (not args and op not in "+*"):
         raise FormulaError(f"{op!r} takes {known[1] or 'one or more'} arguments, got {len(args)}")
     if op in _DERIVED:
@@ -553,7 +551,7 @@ def evaluate(root: Expression, environment: Mapping[str, npt.ArrayLike]) -> Floa
                     values[node] = np.asarray(environment[node.name], dtype=float)
                 except KeyError:
                     name = "time" if node is TIME else repr(node.name)
-                    raise FormulaError(f"no value for {name} in {to_infix(root)[:200]}") from None
+                    raise FormulaError(f"no value for {name} in {str(root)[:200]}") from None
             else:
                 values[node] = OPERATIONS[cast(Call, node).op][0](*(values[arg] for arg in node.args))
     return np.asarray(values[root], dtype=float)
@@ -581,191 +579,3 @@ def substitute_all(roots: Sequence[Expression], replacements: Mapping[str, Opera
 def substitute(root: Expression, replacements: Mapping[str, Operand]) -> Expression:
     """Replace symbols by expressions, once and at the same time."""
     return substitute_all([root], replacements)[0]
-
-
-# --- differentiation ----------------------------------------------------------------------------------------
-
-
-def differentiate(root: Expression, name: str) -> Expression:
-    """The partial derivative with respect to one symbol; see `gradient`."""
-    return gradient(root, (name,)).get(name, ZERO)
-
-
-def gradient(root: Expression, names: Iterable[str]) -> dict[str, Expression]:
-    """The partial derivatives with respect to several symbols that are not identically zero.
-
-    Works backwards through the shared expression, so all derivatives together cost a few times the formula.
-    Steps (comparisons, floor, sign) count as constant: where they jump there is no derivative.  A power with a
-    varying exponent has derivative 0 in the exponent at base 0, the limit a Hill term needs.
-
-    Raises:
-        FormulaError: a factorial depends on one of the names.
-    """
-    wanted = frozenset(names) & root.names
-    if not wanted:
-        return {}
-    order = [node for node in nodes((root,)) if not wanted.isdisjoint(node.names)]
-    pending: dict[Expression, list[Expression]] = {root: [ONE]}
-    result: dict[str, list[Expression]] = {}
-    for node in reversed(order):
-        contributions = pending.pop(node, None)
-        if contributions is None:
-            continue
-        adjoint = add(*contributions)
-        if adjoint is ZERO:
-            continue
-        if isinstance(node, Symbol):
-            result.setdefault(node.name, []).append(adjoint)
-        elif cast(Call, node).op in ("piecewise", "min", "max"):
-            # Branch by branch, so that the unused branch cannot contribute 0 * inf.
-            for name, slope in _branches(cast(Call, node), wanted).items():
-                result.setdefault(name, []).append(multiply(adjoint, slope))
-        else:
-            for arg, slope in _slopes(cast(Call, node), wanted):
-                if slope is not ZERO:
-                    pending.setdefault(arg, []).append(multiply(adjoint, slope))
-    summed = {name: add(*parts) for name, parts in result.items()}
-    return {name: slope for name, slope in summed.items() if slope is not ZERO}
-
-
-def _branches(node: Call, wanted: frozenset[str]) -> dict[str, Expression]:
-    args = node.args
-    if node.op != "piecewise":
-        compare = "<=" if node.op == "min" else ">="
-        rest = call(node.op, *args[1:])
-        args = (args[0], call(compare, args[0], rest), rest)
-    slopes = [gradient(value, wanted) for value in args[::2]]
-    found = {}
-    for name in sorted(set().union(*slopes)):
-        parts: list[Expression] = []
-        for i, condition in enumerate(args[1::2]):
-            parts += [slopes[i].get(name, ZERO), condition]
-        found[name] = call("piecewise", *parts, slopes[-1].get(name, ZERO))
-    return found
-
-
-_UNARY_SLOPES: dict[str, Callable[[Expression], Expression]] = {
-    "exp": lambda x: call("exp", x),
-    "ln": lambda x: 1.0 / x,
-    "log10": lambda x: 1.0 / (math.log(10.0) * x),
-    "log2": lambda x: 1.0 / (math.log(2.0) * x),
-    "sqrt": lambda x: 0.5 / call("sqrt", x),
-    "abs": lambda x: call("sign", x),
-    "sin": lambda x: call("cos", x),
-    "cos": lambda x: -call("sin", x),
-    "tan": lambda x: 1.0 + call("tan", x) ** 2,
-    "sinh": lambda x: call("cosh", x),
-    "cosh": lambda x: call("sinh", x),
-    "tanh": lambda x: 1.0 - call("tanh", x) ** 2,
-    "arcsin": lambda x: 1.0 / call("sqrt", 1.0 - x**2),
-    "arccos": lambda x: -1.0 / call("sqrt", 1.0 - x**2),
-    "arctan": lambda x: 1.0 / (1.0 + x**2),
-    "arcsinh": lambda x: 1.0 / call("sqrt", x**2 + 1.0),
-    "arccosh": lambda x: 1.0 / (call("sqrt", x - 1.0) * call("sqrt", x + 1.0)),
-    "arctanh": lambda x: 1.0 / (1.0 - x**2),
-}
-
-
-def _slopes(node: Call, wanted: frozenset[str]) -> Iterator[tuple[Expression, Expression]]:
-    """Each argument that depends on ``wanted`` with the derivative of the node with respect to it."""
-    op, args = node.op, node.args
-    active = [not wanted.isdisjoint(arg.names) for arg in args]
-    if op == "+":
-        yield from ((arg, ONE) for arg, on in zip(args, active, strict=True) if on)
-    elif op == "*":
-        for i, arg in enumerate(args):
-            if active[i]:
-                yield arg, multiply(*args[:i], *args[i + 1 :])
-    elif op == "/":
-        top, bottom = args
-        if active[0]:
-            yield top, divide(ONE, bottom)
-        if active[1]:
-            yield bottom, -divide(top, bottom**2)
-    elif op == "^":
-        base, exponent = args
-        if active[0]:
-            yield base, exponent * power(base, exponent - 1.0)
-        if active[1]:
-            yield exponent, call("piecewise", node * call("ln", base), call(">", base, 0.0), ZERO)
-    elif op in _UNARY_SLOPES:
-        yield args[0], _UNARY_SLOPES[op](args[0])
-    elif op not in BOOLEAN and op not in STEPS:
-        raise FormulaError(
-            f"{op!r} has no derivative here, needed with respect to {', '.join(sorted(wanted))}"
-        )
-
-
-# --- writing ------------------------------------------------------------------------------------------------
-
-_PRECEDENCE = {
-    "or": 1,
-    "and": 2,
-    "<": 4,
-    "<=": 4,
-    ">": 4,
-    ">=": 4,
-    "==": 4,
-    "!=": 4,
-    "+": 5,
-    "*": 6,
-    "/": 6,
-    "^": 8,
-}
-_INFIX_WORD = {"and": "&&", "or": "||"}
-
-
-def format_number(value: float) -> str:
-    """The shortest text that reads back as the same double; ``inf`` and ``nan`` by name."""
-    if math.isfinite(value) and value == int(value) and abs(value) < 1e15:
-        return str(int(value))
-    return repr(value)
-
-
-def to_infix(root: Expression) -> str:
-    """SBML Level 3 infix text, which `kinetics.formula` and libSBML read back."""
-    done: dict[Expression, tuple[str, int]] = {}
-    for node in nodes((root,)):
-        done[node] = _infix(node, done)
-    return done[root][0]
-
-
-def _infix(node: Expression, done: Mapping[Expression, tuple[str, int]]) -> tuple[str, int]:
-    if isinstance(node, Number):
-        return format_number(node.value), 10 if node.value >= 0 else 6
-    if isinstance(node, Symbol):
-        return "time" if node is TIME else node.name, 10
-    op = cast(Call, node).op
-
-    def text(arg: Expression, above: int) -> str:
-        inner, precedence = done[arg]
-        return inner if precedence > above else f"({inner})"
-
-    if op == "+":
-        parts = text(node.args[0], 4)
-        for arg in node.args[1:]:
-            term = text(arg, 4)
-            parts += f" - {term[1:]}" if term.startswith("-") else f" + {term}"
-        return parts, 5
-    if op == "*":
-        first = node.args[0]
-        sign = "-" if first is MINUS_ONE else ""
-        factors = [done[first][0] if isinstance(first, Number) else text(first, 5)]
-        factors += [text(arg, 5) for arg in node.args[1:]]
-        return sign + " * ".join(factors[1:] if sign else factors), 6
-    if op == "/":
-        return f"{text(node.args[0], 5)} / {text(node.args[1], 6)}", 6
-    if op == "^":
-        return f"{text(node.args[0], 8)} ^ {text(node.args[1], 8)}", 8
-    if op in _PRECEDENCE and len(node.args) == 2:
-        precedence = _PRECEDENCE[op]
-        left, right = (text(arg, precedence) for arg in node.args)
-        return f"{left} {_INFIX_WORD.get(op, op)} {right}", precedence
-    if op in ("and", "or"):
-        return f" {_INFIX_WORD[op]} ".join(text(arg, _PRECEDENCE[op]) for arg in node.args), _PRECEDENCE[op]
-    if op == "not":
-        return f"!({done[node.args[0]][0]})", 9
-    if op in _PRECEDENCE:  # a chain of comparisons: infix has no form for it but the pairs
-        pairs = [f"({done[a][0]}) {op} ({done[b][0]})" for a, b in itertools.pairwise(node.args)]
-        return " && ".join(pairs), 2
-    return f"{op}({', '.join(done[arg][0] for arg in node.args)})", 10

@@ -151,9 +151,7 @@ def from_mathml(root: libsbml.ASTNode, functions: FunctionTable) -> Expression:
     return done[0]
 
 
-def _node(
-    node: Any, args: list[Expression], functions: FunctionTable, types: Mapping[int, str]
-) -> Expression:
+def _node(node: Any, args: list[Expression], functions: FunctionTable, types: Mapping[int, str]) -> Expression:
     import libsbml
 
     kind = node.getType()
@@ -175,15 +173,11 @@ def _node(
             raise UnsupportedModel(f"the function {name!r} is called but not defined in the model")
         parameters, body = functions[name]
         if len(parameters) != len(args):
-            raise UnsupportedModel(
-                f"the function {name!r} takes {len(parameters)} arguments, got {len(args)}"
-            )
+            raise UnsupportedModel(f"the function {name!r} takes {len(parameters)} arguments, got {len(args)}")
         return substitute(body, dict(zip(parameters, args, strict=True)))
     op = types.get(kind)
     if op is None:
-        raise UnsupportedModel(
-            f"{node.getName() or 'a MathML element'!s} (type {kind}) is not supported in formulas"
-        )
+        raise UnsupportedModel(f"{node.getName() or 'a MathML element'!s} (type {kind}) is not supported in formulas")
     if op in CONSTANTS:
         return CONSTANTS[op]
     return _SPECIAL[op](args) if op in _SPECIAL else call(op, *args)
@@ -239,6 +233,4 @@ def _ast_types() -> dict[int, str]:
     bases = ("sin", "cos", "tan", "sec", "csc", "cot")
     trigonometric = [f"{arc}{base}{h}" for arc in ("", "arc") for base in bases for h in ("", "h")]
     names |= {f"FUNCTION_{name.upper()}": name for name in (*plain, *trigonometric)}
-    return {
-        getattr(libsbml, f"AST_{name}"): op for name, op in names.items() if hasattr(libsbml, f"AST_{name}")
-    }
+    return {getattr(libsbml, f"AST_{name}"): op for name, op in names.items() if hasattr(libsbml, f"AST_{name}")}

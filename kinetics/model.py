@@ -18,7 +18,7 @@ import pandas as pd
 
 from kinetics import antimony, catalogue
 from kinetics.dependencies import missing_behind
-from kinetics.description import Description, Entity, describe_sbml
+from kinetics.description import Description, Entity, describe_sbml, without_time
 from kinetics.engine import Engine, probe
 from kinetics.errors import InputError, InvalidModel, MissingValue, ModelNotFound, UnknownName
 from kinetics.expression import Expression
@@ -34,9 +34,8 @@ def _engine(checked: CheckedModel, description: Description) -> Engine:
     if key in _engines:
         _engines.move_to_end(key)
         return _engines[key]
-    engine = Engine(
-        checked.sbml, checked.name, events=bool(description.events), ruled=frozenset(description.assignments)
-    )
+    sbml = without_time(checked.sbml) if "time" in description.entities else checked.sbml
+    engine = Engine(sbml, checked.name, events=bool(description.events), ruled=frozenset(description.assignments))
     _engines[key] = engine
     while len(_engines) > _KEEP:
         _engines.popitem(last=False)

@@ -20,16 +20,17 @@ and the caller takes finite differences there.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from kinetics.discontinuity import why_inexact
+from kinetics.differentiation import gradient
 from kinetics.equations import Equations
-from kinetics.errors import InputError, UnknownName
-from kinetics.expression import Call, Expression, Symbol, add, gradient, nodes, rebuild
+from kinetics.errors import InputError
+from kinetics.expression import Call, Expression, Symbol, add, nodes, rebuild
 from kinetics.mathml import to_mathml
-from kinetics.slopes import Slopes, starting_formulas
+from kinetics.reach import Changes, Reach, needed_states, reaches
+from kinetics.slopes import Slopes
 
 FEW_STATES = 48  # companions in one block: beyond it the dense solver's cost per column rises (measured)
 LONG = 40  # operations from which a repeated formula is worth a name of its own
@@ -61,13 +62,11 @@ class Block:
         """
         ids = {**self.names, **self.weights}
         for pair, slope in slopes.items():
-            if pair[1] in self.columns and slope != 0.0 and pair not in ids and pair in self._expected:
-                raise InputError(
-                    f"{pair[0]!r} moves with {pair[1]!r}, which the derivatives were not prepared for"
-                )
+            if slope != 0.0 and pair in self._zero:
+                raise InputError(f"{pair[0]!r} moves with {pair[1]!r}, which the derivatives were not prepared for")
         return {name: slopes.get(pair, 0.0) * (scale or {}).get(pair[1], 1.0) for pair, name in ids.items()}
 
-    _expected: frozenset[tuple[str, str]] = field(default=frozenset(), repr=False)
+    _zero: frozenset[tuple[str, str]] = field(default=frozenset(), repr=False)  # pairs that cannot move
 
 
 @dataclass(frozen=True)
@@ -90,47 +89,12 @@ class SensitivityModel:
         return "; ".join(sorted(set(self.inexact.values())))
 
 
-@dataclass(frozen=True)
-class Reach:
-    """What moves with one column."""
-
-    constants: frozenset[str]
-    states: frozenset[str]
-
-
-def reach(
-    equations: Equations,
-    column: str,
-    starts: Iterable[Mapping[str, Expression]] = (),
-    jumps: Iterable[Mapping[str, Expression]] = (),
-) -> Reach:
-    """The constants and states that can depend on a column, by structure alone."""
-    moved: set[str] = {column} & {*equations.constants, *equations.states}
-    for start in (*starts, {}):
-        formulas = starting_formulas(equations, (column,), start)
-        moved |= {name for name, formula in formulas.items() if column in formula.names}
-    moved -= set(equations.assigned)
-    links: list[tuple[str, frozenset[str]]] = [(name, rate.names) for name, rate in equations.rates.items()]
-    for event in equations.events:
-        links += [(name, value.names) for name, value in event.assignments.items()]
-    for jump in jumps:
-        links += [(name, equations.inline(value).names) for name, value in jump.items()]
-    grown = True
-    while grown:
-        grown = False
-        for name, needs in links:
-            if name not in moved and (column in needs or not moved.isdisjoint(needs)):
-                moved.add(name)
-                grown = True
-    return Reach(frozenset(moved & set(equations.constants)), frozenset(moved & set(equations.states)))
-
-
 def sensitivity_model(
     equations: Equations,
     columns: Sequence[str],
     *,
-    starts: Sequence[Mapping[str, Expression]] = (),
-    jumps: Sequence[Mapping[str, Expression]] = (),
+    starts: Sequence[Changes] = (),
+    jumps: Sequence[Changes] = (),
     outputs: Iterable[str] | None = None,
     block_size: int | None = None,
 ) -> SensitivityModel:
@@ -148,43 +112,13 @@ def sensitivity_model(
     Raises:
         UnknownName: a column is no constant of the model and in none of the formulas.
     """
-    foreign = {name for change in (*starts, *jumps) for formula in change.values() for name in formula.names}
-    known = {*equations.constants, *(f"init_{state}" for state in equations.states), *foreign}
-    for column in columns:
-        if column not in known:
-            raise UnknownName("parameter", column, sorted(known), "the model's constants")
-    needed = _needed(equations, outputs, jumps)
-    reaches = {column: reach(equations, column, starts, jumps) for column in columns}
-    inexact = {
-        c: reason
-        for c in columns
-        if (reason := why_inexact(equations, reaches[c].constants | reaches[c].states))
-    }
+    found = reaches(equations, columns, starts, jumps)
+    needed = needed_states(equations, outputs, jumps)
+    inexact = {column: moved.inexact for column, moved in found.items() if moved.inexact}
     usable = [column for column in columns if column not in inexact]
-    groups = _group({column: len(reaches[column].states & needed) for column in usable}, block_size)
-    blocks = tuple(_Writer(equations, {c: reaches[c] for c in group}, needed).block() for group in groups)
+    groups = _group({column: len(needed.intersection(found[column].states)) for column in usable}, block_size)
+    blocks = tuple(_Writer(equations, {c: found[c] for c in group}, needed).block() for group in groups)
     return SensitivityModel(equations, tuple(columns), blocks, inexact)
-
-
-def _needed(
-    equations: Equations, outputs: Iterable[str] | None, jumps: Sequence[Mapping[str, Expression]]
-) -> frozenset[str]:
-    if outputs is None:
-        return frozenset(equations.states)
-    needs = {name: set(rate.names) for name, rate in equations.rates.items()}
-    changes = [event.assignments for event in equations.events] + list(jumps)
-    for name, value in (item for change in changes for item in change.items()):
-        needs.setdefault(name, set()).update(equations.inline(value).names)
-    wanted: set[str] = set()
-    stack = list(outputs)
-    while stack:
-        name = stack.pop()
-        if name not in wanted:
-            wanted.add(name)
-            stack.extend(
-                equations.assigned[name].names if name in equations.assigned else needs.get(name, ())
-            )
-    return frozenset(wanted & set(equations.states))
 
 
 def _group(sizes: Mapping[str, int], block_size: int | None) -> list[list[str]]:
@@ -214,11 +148,10 @@ class _Writer:
         self.names: dict[tuple[str, str], str] = {}
         self.weights: dict[tuple[str, str], str] = {}
         for column, moved in reaches.items():
-            for constant in equations.constants:
-                if constant in moved.constants:
-                    self.weights[constant, column] = f"w_{constant}_{column}"
-            for state in equations.states:
-                if state in moved.states and state in needed:
+            for constant in moved.constants:
+                self.weights[constant, column] = f"w_{constant}_{column}"
+            for state in moved.states:
+                if state in needed:
                     self.names[state, column] = f"d_{state}_{column}"
 
     def block(self) -> Block:
@@ -235,9 +168,7 @@ class _Writer:
                 name: gradient(value, (*equations.states, *equations.constants))
                 for name, value in event.assignments.items()
             }
-            jumps.append(
-                {pair: self._slope(changes[pair[0]], pair[1]) for pair in self.names if pair[0] in changes}
-            )
+            jumps.append({pair: self._slope(changes[pair[0]], pair[1]) for pair in self.names if pair[0] in changes})
         everything = [*rates.values(), *(value for jump in jumps for value in jump.values())]
         short, parts = _shortened(everything, equations.assigned, self._fresh)
         for name in self.weights.values():
@@ -251,17 +182,16 @@ class _Writer:
         for i, jump in enumerate(jumps):
             for pair, value in jump.items():
                 _add_rule(model.getEvent(i).createEventAssignment(), self.names[pair], short[value])
-        prepared = frozenset((q, c) for c in self.reaches for q in (*equations.states, *equations.constants))
-        pruned = frozenset((s, c) for c, moved in self.reaches.items() for s in moved.states) - set(
-            self.names
+        zero = frozenset(
+            (quantity, column)
+            for column, moved in self.reaches.items()
+            for quantity in {*equations.states, *equations.constants}.difference(moved.states, moved.constants)
         )
-        sbml = libsbml.writeSBMLToString(document)
-        return Block(sbml, tuple(self.reaches), self.names, self.weights, prepared - pruned)
+        return Block(libsbml.writeSBMLToString(document), tuple(self.reaches), self.names, self.weights, zero)
 
     def _slope(self, partials: Mapping[str, Expression], column: str) -> Expression:
         """The chain rule: sum of partial derivative times companion or weight."""
-        companions = {**{q: n for (q, c), n in self.weights.items() if c == column}}
-        companions |= {q: n for (q, c), n in self.names.items() if c == column}
+        companions = {q: n for (q, c), n in (*self.weights.items(), *self.names.items()) if c == column}
         return add(*(slope * Symbol(companions[by]) for by, slope in partials.items() if by in companions))
 
     def _settle_ids(self, model: Any) -> None:
@@ -279,7 +209,7 @@ class _Writer:
 
 
 def _shortened(
-    roots: Sequence[Expression], assigned: Mapping[str, Expression], fresh: Any
+    roots: Sequence[Expression], assigned: Mapping[str, Expression], fresh: Callable[[str], str]
 ) -> tuple[dict[Expression, Expression], dict[str, Expression]]:
     """Roots in which long repeated parts are symbols, and those parts by name, in order of need.
 

@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from kinetics.engine import Engine, Snapshot, Solver
 from kinetics.errors import InputError, IntegrationFailed, InvalidModel, NoSteadyState, UnknownName
+from kinetics.events import fire, triggers
 from kinetics.experiment import Added, Experiment, Period, Value
 from kinetics.expression import Expression, Number, Symbol, evaluate
 from kinetics.model import Model
@@ -158,7 +159,9 @@ def resolve(model: Model, experiment: Experiment | None, seen: Resolved | None =
 
 
 def _same(one: float, other: float) -> bool:
-    return one == other or abs(one - other) <= SAME_TIME * max(abs(one), abs(other), 1e-300)
+    return one == other or (
+        math.isfinite(one) and math.isfinite(other) and abs(one - other) <= SAME_TIME * max(abs(one), abs(other))
+    )
 
 
 def _resolved(model: Model, period: Period) -> tuple[float, Changes]:
@@ -351,7 +354,7 @@ class _Run:
             worst, moving, atol = 0.0, "", self.engine.rescale()
             for name in states:
                 entity = entities[name]
-                value, rate = self.engine.get(name), self.engine.get(f"{name}'")
+                value, rate = self.engine.get(entity.engine_id), self.engine.get(f"{entity.engine_id}'")
                 if entity.kind == "species" and entity.rule == "rate" and not entity.amount:
                     value = self.engine.get(entity.selection)
                 drift = abs(rate) * (time - start) / (abs(value) + 1e4 * atol)
@@ -360,11 +363,11 @@ class _Run:
             if worst <= STEADY_FACTOR * self.solver.rtol:
                 return self._now(time)
             if span >= LONGEST_EQUILIBRATION or math.isnan(worst):
-                rate = self.engine.get(f"{moving}'")
+                rate = self.engine.get(f"{entities[moving].engine_id}'")
                 raise NoSteadyState(
                     f"model {self.model.name!r}, experiment {experiment or 'unnamed'!r}: no steady state after "
                     f"{time - start:g} {unit}; {moving!r} still changes, at {rate:g} per {unit} "
-                    f"(value {self.engine.get(moving):g})"
+                    f"(value {self.engine.get(entities[moving].engine_id):g})"
                 )
             span *= 10.0
 
@@ -380,6 +383,10 @@ class _Run:
             self.engine.set_time(self.clock)
             if index == 0:
                 self._begin(stage.changes)
+            elif self.model.description.events:
+                before = triggers(self.model.description.events, self._value)
+                self._apply(stage.changes)
+                fire(self.model, before, self._value, self._set)
             else:
                 self._apply(stage.changes)
             begin = stage.start
@@ -403,12 +410,14 @@ class _Run:
         return 0
 
     def _stage(self, begin: float, end: float, last: bool, times: FloatArray, experiment: str) -> FloatArray:
-        if last and len(times) == 1 and begin < times[0] < math.inf:  # a dose-response reads one time: no detours
+        if (
+            last and len(times) == 1 and begin < times[0] < math.inf and not _same(begin, float(times[0]))
+        ):  # a dose-response reads one time: no detours
             return self._integrate((begin, float(times[0])), experiment)[1:]
         for edge in (begin, end):  # a time that misses the edge of a period by rounding means the edge
-            near = np.abs(times - edge) <= SAME_TIME * abs(edge)
-            if math.isfinite(edge) and np.any(near):
-                times = np.where(near, edge, times)
+            if math.isfinite(edge):
+                near = np.abs(times - edge) <= SAME_TIME * abs(edge)
+                times = np.where(near, edge, times) if np.any(near) else times
         wanted = times[(times >= begin) & ((times <= end) if last else (times < end))]
         finite = wanted[np.isfinite(wanted)]
         stop = (finite[-1] if len(finite) else begin) if last else end

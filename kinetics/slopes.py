@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from kinetics.codegen import compile_numpy
+from kinetics.differentiation import gradient
 from kinetics.equations import Equations
 from kinetics.errors import MissingValue
-from kinetics.expression import Expression, Symbol, evaluate, gradient
+from kinetics.expression import Expression, Symbol, evaluate
 
 Slopes = Mapping[tuple[str, str], float]
 Point = tuple[dict[str, float], dict[tuple[str, str], float]]  # values and slopes
@@ -87,9 +88,7 @@ def jump(
     """
     formulas = {name: equations.inline(formula) for name, formula in changes.items()}
     partials = [
-        (name, by, slope)
-        for name, f in formulas.items()
-        for by, slope in gradient(f, f.names - {"$time"}).items()
+        (name, by, slope) for name, f in formulas.items() for by, slope in gradient(f, f.names - {"$time"}).items()
     ]
     arguments = sorted(frozenset().union(*(formula.names for formula in formulas.values())))
     compiled = compile_numpy([*formulas.values(), *(slope for *_, slope in partials)], arguments)

@@ -11,7 +11,7 @@ its error on the sensitivities, which have the same time scales.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +20,8 @@ from kinetics.codegen import compile_numpy
 from kinetics.equations import Equations
 from kinetics.errors import InputError, IntegrationFailed
 from kinetics.expression import TIME_NAME, FloatArray
+from kinetics.reach import Changes, needed_states, reaches
+from kinetics.slopes import Slopes
 
 Trajectory = Callable[[FloatArray], FloatArray]  # times (n,) from the start on -> states (n, n_states)
 
@@ -32,6 +34,8 @@ _WEIGHTS = np.array(
         [(16.0 - _S6) / 36.0, (16.0 + _S6) / 36.0, 1.0 / 9.0],
     ]
 )  # (3, 3)
+_NEGLIGIBLE = 1e-9  # a state that stays below this part of the largest one need not be resolved
+_SHORTEST = 1e-10  # of the period: no step is cut further
 _CHUNK = 300_000  # numbers in one batch of matrices: stays in the cache
 _MOST_STEPS = 3000
 _ROUNDS = 40
@@ -58,39 +62,63 @@ class Variational:
     """The variational equations of a model, compiled to numpy.
 
     Args:
-        equations: of the model; without events, which would need the trajectory to stop.
-        columns: names of the parameters; only the number and order matter here, see `solve`.
+        equations: of a model without events, which would need the trajectory to stop.
+        columns, starts, jumps, outputs: as for `kinetics.sensitivity.sensitivity_model`.
+
+    Attributes:
         constants: the constants that move with some column.
-        states: the states that move with some column; all by default.
+        inexact: column -> why its derivatives are not certain; such a column misses jumps.
+
+    Raises:
+        InputError: the model has events.
+        UnknownName: as `kinetics.reach.reaches`.
     """
 
     def __init__(
         self,
         equations: Equations,
         columns: Sequence[str],
-        constants: Sequence[str],
-        states: Sequence[str] | None = None,
+        *,
+        starts: Sequence[Changes] = (),
+        jumps: Sequence[Changes] = (),
+        outputs: Iterable[str] | None = None,
     ) -> None:
         if equations.events:
-            raise InputError("variational equations need a model without events; use kinetics.sensitivity")
-        self.equations, self.columns, self.constants = equations, tuple(columns), tuple(constants)
+            raise InputError("variational equations need a model without events; see kinetics.sensitivity")
+        found = reaches(equations, columns, starts, jumps)
+        self.equations, self.columns = equations, tuple(columns)
+        self.inexact = {column: moved.inexact for column, moved in found.items() if moved.inexact}
         every = equations.states
-        self.moving = np.array([i for i, name in enumerate(every) if states is None or name in states], dtype=int)
-        row = {every[i]: r for r, i in enumerate(self.moving)}
+        moving = needed_states(equations, outputs, jumps) & {name for moved in found.values() for name in moved.states}
+        moved_constants = {name for moved in found.values() for name in moved.constants}
+        self.constants = tuple(name for name in equations.constants if name in moved_constants)
+        self._moving = np.array([i for i, name in enumerate(every) if name in moving], dtype=int)
+        row = {every[i]: r for r, i in enumerate(self._moving)}
         into = {name: c for c, name in enumerate(self.constants)}
         n, m = len(row), len(into)
         jacobian, forcing = [], []
-        for name in row:
+        for name, r in row.items():
             for by, slope in equations.jacobian[name].items():
                 if by in row:
-                    jacobian.append((row[name] * n + row[by], slope))
+                    jacobian.append((r * n + row[by], slope))
                 elif by in into:
-                    forcing.append((row[name] * m + into[by], slope))
+                    forcing.append((r * m + into[by], slope))
         self._j = np.array([place for place, _ in jacobian], dtype=int)
         self._b = np.array([place for place, _ in forcing], dtype=int)
         arguments = (*every, *equations.constants, TIME_NAME)
         self._rates = compile_numpy([equations.rates[name] for name in row], arguments)
         self._slopes = compile_numpy([slope for _, slope in (*jacobian, *forcing)], arguments)
+
+    def arrays(self, slopes: Slopes, scale: Mapping[str, float] | None = None) -> tuple[FloatArray, FloatArray]:
+        """Slopes as the ``weights`` and ``start`` of `solve`.
+
+        ``scale`` multiplies by column: the parameter's value for derivatives by its logarithm.
+        """
+        factor = np.array([(scale or {}).get(column, 1.0) for column in self.columns])
+        names = (*self.constants, *self.equations.states)
+        table = np.array([[slopes.get((name, column), 0.0) for column in self.columns] for name in names])
+        table = table.reshape(len(names), len(self.columns)) * factor
+        return table[: len(self.constants)], table[len(self.constants) :]
 
     def solve(
         self,
@@ -109,7 +137,7 @@ class Variational:
             trajectory: the states at any increasing times from the start on, always from the same start.
             times: shape ``(n_times,)``, increasing.
             constants: value of every constant of the model.
-            weights: d(constant)/d(column), shape ``(n_constants, n_columns)`` in the order given to the class.
+            weights: d(constant)/d(column), shape ``(len(self.constants), n_columns)``.
             start: d(state)/d(column) at the start, shape ``(n_states, n_columns)``.
             tolerance: error of one step on the states, relative to their largest values.
             mesh: a mesh to begin with, from an earlier result.
@@ -123,38 +151,40 @@ class Variational:
             return Sensitivities(np.asarray(start, float)[None], times, 0.0, 0)
         steps = _first_mesh(times) if mesh is None else np.union1d(mesh, times)
         fixed = [constants[name] for name in self.equations.constants]
-        for rounds in range(1, _ROUNDS + 1):
+        rounds = 0
+        while True:
+            rounds += 1
             sampled = np.append(steps[0], (steps[:-1, None] + np.diff(steps)[:, None] * _NODES).ravel())
-            sampled[3::3] = steps[1:]
+            sampled[3::3] = steps[1:]  # not a rounding error beside the output times
             states = np.asarray(trajectory(sampled))  # (3 n_steps + 1, n_states)
             if not np.isfinite(states).all():
                 raise IntegrationFailed("the trajectory is not finite, so it has no sensitivities")
             size = np.abs(states).max(axis=0)
-            size = np.maximum(size, 1e-9 * size.max() + 1e-300)[self.moving]
+            size = np.maximum(size, _NEGLIGIBLE * size.max() + 1e-300)[self._moving]
             across, gain, error = self._propagators(steps, sampled, states, fixed, weights)
-            relative = (np.abs(error) / size).max(axis=1)  # (n_steps,)
-            smallest = np.diff(steps) < 1e-10 * (times[-1] - times[0])
-            bad = (relative > tolerance) & ~smallest
+            relative = (np.abs(error) / size).max(axis=1, initial=0.0)  # (n_steps,)
+            if not np.isfinite(relative).all():
+                raise IntegrationFailed("the rates have no finite derivatives along the trajectory")
+            # At a jump of the rates the error is of first order in the step, and small once the step is.
+            splittable = np.diff(steps) > _SHORTEST * (times[-1] - times[0])
+            bad = (relative > tolerance) & splittable
             if not bad.any():
                 break
-            steps = _refined(steps, relative, bad, tolerance)
-            if len(steps) > _MOST_STEPS:
-                break
-        else:
-            rounds = _ROUNDS
-        if bad.any():
-            raise IntegrationFailed(
-                f"sensitivities need more than {len(steps)} steps for a tolerance of {tolerance:g}; "
-                "give a larger one, or a trajectory from tighter tolerances"
-            )
+            finer = _refined(steps, relative, bad, tolerance)
+            if rounds == _ROUNDS or len(finer) > _MOST_STEPS:
+                raise IntegrationFailed(
+                    f"sensitivities to a tolerance of {tolerance:g} need more than {len(steps)} steps (error now "
+                    f"{relative.max():.1e}); take a larger tolerance, or a trajectory of tighter ones"
+                )
+            steps = finer
         values = np.zeros((len(times), len(self.equations.states), weights.shape[1]))
         values[0] = start
         wanted = {int(k): i for i, k in enumerate(np.searchsorted(steps, times))}
-        current = np.asarray(start, float)[self.moving]
+        current = np.asarray(start, float)[self._moving]
         for k in range(len(steps) - 1):
             current = across[k] @ current + gain[k]
             if k + 1 in wanted:
-                values[wanted[k + 1], self.moving] = current
+                values[wanted[k + 1], self._moving] = current
         return Sensitivities(values, _coarser(steps, relative, times, tolerance), float(relative.max()), rounds)
 
     def _propagators(
@@ -166,13 +196,13 @@ class Variational:
         weights: FloatArray,
     ) -> tuple[FloatArray, FloatArray, FloatArray]:
         """For each step ``S -> across S + gain``, and the method's error on the states (n_steps, n)."""
-        n, m, length = len(self.moving), len(self.constants), len(steps) - 1
+        n, m, length = len(self._moving), len(self.constants), len(steps) - 1
         arguments = [*states[1:].T, *fixed, sampled[1:]]
         slopes = self._slopes(arguments)
         if slopes.ndim == 1:
             slopes = slopes[:, None]
         rates = self._rates(arguments).reshape(n, length, 3).transpose(1, 2, 0)  # (n_steps, 3, n)
-        known = states[:, self.moving]
+        known = states[:, self._moving]
         stages = known[1:].reshape(length, 3, n) - known[:-1:3][:, None]
         h = np.diff(steps)[:, None, None] * _WEIGHTS  # (n_steps, 3, 3)
         residual = (stages - h @ rates).reshape(length, 3 * n, 1)
@@ -218,25 +248,9 @@ def _refined(steps: FloatArray, error: FloatArray, bad: FloatArray, tolerance: f
 
 
 def _coarser(steps: FloatArray, error: FloatArray, times: FloatArray, tolerance: float) -> FloatArray:
-    """The mesh without points that neither the error (a doubled step errs 2^6 times as much) nor outputs need."""
-    keep = np.isin(steps, times)
-    k = 1
-    while k < len(steps) - 1:
-        if not keep[k] and max(error[k - 1], error[k]) < tolerance / 300.0:
-            k += 1  # leave its right neighbour in: never drop two in a row
-        else:
-            keep[k] = True
-        k += 1
-    if len(steps) > 1:
-        keep[[0, -1]] = True
-    keep[k:] = True
-    return steps[_restore(keep)]
-
-
-def _restore(keep: FloatArray) -> FloatArray:
-    """Of two dropped neighbours the second stays."""
-    result = keep.copy()
-    for k in range(1, len(result)):
-        if not result[k] and not result[k - 1]:
-            result[k] = True
-    return result
+    """The mesh without points that neither outputs nor the error need: a doubled step errs 2^6 times as much."""
+    spare = ~np.isin(steps, times)
+    spare[1:-1] &= np.maximum(error[:-1], error[1:]) < tolerance / 300.0
+    for k in range(1, len(spare)):
+        spare[k] &= not spare[k - 1]  # never two in a row
+    return steps[~spare]

@@ -93,8 +93,9 @@ def test_pending_events_of_an_earlier_run_do_not_happen_in_the_next(delayed):
 def test_delayed_event_happens_once_at_its_time(delayed):
     triggered = math.log(10.0 / 9.0) / 0.1
     happens = triggered + 50.0
-    course = simulate(delayed, None, [happens - 1e-3, happens + 1e-3, 200.0], ["n"])
-    assert course["n"].tolist() == [0.0, 1.0, 1.0 + 1.0 * (13.0 > 9.0)]  # A = 9 + 4 = 13 falls below 9 again
+    again = happens + math.log(13.0 / 9.0) / 0.1 + 50.0  # A is 9 + 4 = 13 after it, and falls below 9 again
+    times = [happens - 1e-3, happens + 1e-3, again - 1e-3, again + 1e-3]
+    assert simulate(delayed, None, times, ["n"])["n"].tolist() == [0.0, 1.0, 1.0, 2.0]
 
 
 def test_a_failure_leaves_the_process_and_the_model_usable(blows_up):

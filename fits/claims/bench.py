@@ -15,7 +15,7 @@ import numpy as np
 import kinetics as kin
 from fits.claims.ledger import MODELS
 from kinetics import catalogue
-from kinetics.errors import InputError
+from kinetics.errors import InputError, UnknownName
 
 DRUG = "3 uM"
 PAPER = (("24 h", DRUG), ("1 h", "0 uM"))  # imatinib, then 1 h in serum-free medium without it
@@ -155,3 +155,15 @@ def equieffective(control: kin.DoseResponseCurve, treated: kin.DoseResponseCurve
     if float(np.max(treated.responses)) < level:
         return NEVER
     return ratio(treated.dose_for(level), control.dose_for(level))
+
+
+def known_parameters(models: Mapping[str, kin.Model], parameters: Mapping[str, float]) -> None:
+    """Refuse overrides that no model has: they would change nothing and nobody would notice.
+
+    Raises:
+        UnknownName: naming the nearest.
+    """
+    known = {name for model in models.values() for name in model.description.entities}
+    for name in parameters:
+        if name not in known:
+            raise UnknownName("parameter", name, known, "the models to be checked")

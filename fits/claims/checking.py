@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 import kinetics as kin
-from fits.claims.bench import Bench, NotAnswered
+from fits.claims.bench import Bench, NotAnswered, known_parameters
 from fits.claims.ledger import MODELS, Claim, find_claim, ledger
 from fits.claims.registry import checks
 from fits.claims.verdict import Status, Verdict
 from kinetics import catalogue
-from kinetics.errors import KineticsError, UnknownName
+from kinetics.errors import KineticsError
 
 
 def bundled_models() -> tuple[kin.Model, ...]:
@@ -45,16 +45,9 @@ def check(
     claims = ledger() if only is None else tuple(find_claim(name) for name in only)
     if bench is None:
         on_bench = {model.name: model for model in (bundled_models() if models is None else models)}
-        _known(on_bench, parameters or {})
+        known_parameters(on_bench, parameters or {})
         bench = Bench(on_bench, parameters, solver)
     return tuple(_verdict(claim, bench) for claim in claims)
-
-
-def _known(models: Mapping[str, kin.Model], parameters: Mapping[str, float]) -> None:
-    known = {name for model in models.values() for name in model.description.entities}
-    for name in parameters:
-        if name not in known:
-            raise UnknownName("parameter", name, known, "the models to be checked")
 
 
 def _verdict(claim: Claim, bench: Bench) -> Verdict:

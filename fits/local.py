@@ -1,0 +1,261 @@
+"""One local search: a trust-region method between bounds, for sums of squares and for anything else.
+
+Around the current point the objective is replaced by a convex quadratic, which is minimised over the intersection of
+the bounds with a box, the trust region.  A box inside a box is a box, so the bounds cost nothing and a parameter that
+belongs on its bound lies exactly there.  The curvature of the quadratic comes from the best source an evaluation
+offers: its ``hessian`` (Fisher information, say), else ``J.T @ J`` of its residuals, else a symmetric rank-one
+quasi-Newton matrix (Conn, Gould and Toint 1991, doi:10.1007/BF01594934).  A trial point whose simulation failed
+shrinks the trust region and nothing else.
+
+All sums are taken without threaded linear algebra where their order could matter, so that the same start ends in the
+same bits in any process.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+
+from fits.evaluation import Evaluation, FloatArray
+
+EPSILON = float(np.finfo(float).eps)
+
+
+class ExitReason(Enum):
+    """Why a start ended; the value is the name in files, `sentence` says it in words."""
+
+    GRADIENT = "gradient"
+    VALUE = "value"
+    STEP = "step"
+    EVALUATIONS = "evaluations"
+    TIME = "time"
+    NO_POINT = "no point"
+    ERROR = "error"
+    DIED = "died"
+    HUNG = "hung"
+
+    @property
+    def sentence(self) -> str:
+        return _SENTENCES[self]
+
+    @property
+    def converged(self) -> bool:
+        return self in (ExitReason.GRADIENT, ExitReason.VALUE, ExitReason.STEP)
+
+    @property
+    def failed(self) -> bool:
+        """Whether the start has no point to show."""
+        return self in (ExitReason.NO_POINT, ExitReason.ERROR, ExitReason.DIED, ExitReason.HUNG)
+
+
+_SENTENCES = {
+    ExitReason.GRADIENT: "converged: the slope is as good as zero in every direction the bounds leave open",
+    ExitReason.VALUE: "converged: no step promises an improvement worth having",
+    ExitReason.STEP: "converged: only steps too small to matter still improve the objective",
+    ExitReason.EVALUATIONS: "stopped at the limit of evaluations before it converged",
+    ExitReason.TIME: "stopped at the time limit before it converged",
+    ExitReason.NO_POINT: "no starting point could be evaluated",
+    ExitReason.ERROR: "the objective raised an error",
+    ExitReason.DIED: "the worker process died, and died again when the start was repeated",
+    ExitReason.HUNG: "the worker process did not answer within the time limit and was ended",
+}
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """When a local search has converged."""
+
+    value: float = 1e-8  # change of the objective, relative to 1 + |objective|
+    gradient: float = 1e-6  # largest slope the bounds leave open, per unit of the search scale
+    step: float = 1e-8  # largest step, as a fraction of the search range of the parameter
+
+
+@dataclass(frozen=True, eq=False)
+class LocalOptimum:
+    """Where a local search ended."""
+
+    x: FloatArray  # (n,), search scale
+    evaluation: Evaluation
+    reason: ExitReason
+    iterations: int
+
+
+def open_gradient(x: FloatArray, gradient: FloatArray, lower: FloatArray, upper: FloatArray) -> FloatArray:
+    """The gradient without the components that push a parameter against its bound, shape ``(n,)``."""
+    blocked = ((x <= lower) & (gradient > 0)) | ((x >= upper) & (gradient < 0))
+    return np.where(blocked, 0.0, gradient)
+
+
+def usable(evaluation: Evaluation) -> bool:
+    """Whether the search can stand on this point: a finite value with finite derivatives."""
+    if evaluation.failed:
+        return False
+    parts = (evaluation.gradient, evaluation.residuals, evaluation.jacobian, evaluation.hessian)
+    if evaluation.gradient is None and (evaluation.residuals is None or evaluation.jacobian is None):
+        return False
+    return all(part is None or bool(np.all(np.isfinite(part))) for part in parts)
+
+
+def minimise(
+    function: Callable[[FloatArray], Evaluation],
+    x: FloatArray,
+    first: Evaluation,
+    lower: FloatArray,
+    upper: FloatArray,
+    scale: FloatArray,
+    *,
+    tolerance: Tolerance | None = None,
+    max_evaluations: int = 1000,
+    deadline: float = float("inf"),
+) -> LocalOptimum:
+    """Go downhill from a point that can be evaluated.
+
+    Args:
+        function: the objective with derivatives; a failed point is an `Evaluation` that is not `usable`.
+        x: where to begin, shape ``(n,)``, within the bounds.
+        first: ``function(x)``.
+        lower, upper: bounds, shape ``(n,)``; may be infinite.
+        scale: how far each parameter may plausibly range, shape ``(n,)``; steps are measured by it.
+        tolerance: when to stop.
+        max_evaluations: how often ``function`` may be called.
+        deadline: value of `time.monotonic` after which no further call is made.
+    """
+    tolerance = tolerance or Tolerance()
+    x, here = np.clip(x, lower, upper), first
+    gradient = _gradient(here) * scale  # everything below is in units of ``scale``
+    secant: FloatArray | None = None
+    radius, quiet = 0.1, 0
+    for count in range(max_evaluations + 1):
+        if np.max(np.abs(open_gradient(x, gradient / scale, lower, upper)), initial=0.0) <= tolerance.gradient:
+            return LocalOptimum(x, here, ExitReason.GRADIENT, count)
+        if count == max_evaluations:
+            break
+        if time.monotonic() > deadline:
+            return LocalOptimum(x, here, ExitReason.TIME, count)
+        curvature = _curvature(here, scale)
+        if curvature is None:
+            if secant is None:  # such that the first step goes one radius along the steepest slope
+                secant = np.eye(len(x)) * (np.max(np.abs(gradient)) / radius)
+            curvature = _convex(secant)
+        low, high = (lower - x) / scale, (upper - x) / scale
+        step = box_minimum(gradient, curvature, np.maximum(low, -radius), np.minimum(high, radius))
+        size = float(np.max(np.abs(step)))
+        # One unit in the last place must not carry a parameter over its bound.
+        trial = np.where(step <= low, lower, np.where(step >= high, upper, x + step * scale))
+        trial = np.clip(trial, lower, upper)
+        predicted = -float(gradient @ step + 0.5 * step @ curvature @ step)
+        worth = tolerance.value * (1.0 + abs(here.value))
+        held = bool(np.any((np.abs(step) >= radius) & (step > low) & (step < high)))
+        if size <= tolerance.step or np.array_equal(trial, x):
+            return LocalOptimum(x, here, ExitReason.STEP, count)
+        if not held and predicted <= 1e-3 * worth:
+            return LocalOptimum(x, here, ExitReason.VALUE, count)
+        there = function(trial)
+        if not usable(there):
+            radius = 0.25 * size
+            continue
+        slope = _gradient(there) * scale
+        if secant is not None:  # a rejected point teaches the curvature as well as an accepted one
+            secant = _rank_one(secant, (trial - x) / scale, slope - gradient)
+        gained = here.value - there.value
+        if abs(gained) <= 10 * EPSILON * abs(here.value) and predicted <= 10 * EPSILON * abs(here.value):
+            ratio = 1.0  # both are rounding errors
+        else:
+            ratio = gained / predicted
+        if ratio < 0.25:
+            radius = 0.25 * size if ratio < 0 else 0.5 * size
+        elif ratio > 0.75 and held:
+            radius = min(2.0 * radius, 1.0)
+        if ratio > 1e-4:
+            x, here, gradient = trial, there, slope
+            # A step cut short by the trust region may gain little while much is left to gain further on.
+            quiet = quiet + 1 if max(gained, predicted) <= worth else 0
+            if quiet and ratio > 0.25 and (not held or quiet >= 5):
+                return LocalOptimum(x, here, ExitReason.VALUE, count + 1)
+    return LocalOptimum(x, here, ExitReason.EVALUATIONS, max_evaluations)
+
+
+def box_minimum(gradient: FloatArray, hessian: FloatArray, low: FloatArray, high: FloatArray) -> FloatArray:
+    """The minimum of ``gradient @ s + s @ hessian @ s / 2`` over ``low <= s <= high``, with ``low <= 0 <= high``.
+
+    ``hessian`` is positive semi-definite, shape ``(n, n)``.  Projected Newton steps: coordinates that press against
+    the box are fixed, the others solved for, until no coordinate wants to change sides (Bertsekas 1982,
+    doi:10.1137/0320018).
+    """
+    diagonal = np.diag(hessian)
+    # A direction without curvature would make the system singular; this little is far below any real curvature.
+    ridge = 1e-12 * max(float(np.max(diagonal, initial=0.0)), 1e-300)
+    matrix = hessian + np.diag(np.full(len(gradient), ridge))
+    step = np.zeros(len(gradient))
+    value, slope = 0.0, gradient
+    for _ in range(50 + 5 * len(gradient)):
+        free = ~(((step <= low) & (slope >= 0)) | ((step >= high) & (slope <= 0)))
+        if not np.any(free) or np.max(np.abs(slope[free])) <= 1e-14 * np.max(np.abs(gradient)):
+            break
+        move = np.zeros(len(gradient))
+        move[free] = -_solve(matrix[np.ix_(free, free)], slope[free])
+        fraction = 1.0
+        for _halving in range(40):
+            candidate = np.clip(step + fraction * move, low, high)
+            candidate_value = float(gradient @ candidate + 0.5 * candidate @ matrix @ candidate)
+            if candidate_value <= value + 1e-4 * float(slope @ (candidate - step)):
+                break
+            fraction *= 0.5
+        else:  # nothing left but rounding errors
+            break
+        if np.array_equal(candidate, step):
+            break
+        step, value = candidate, candidate_value
+        slope = gradient + matrix @ step
+    return step
+
+
+def _solve(matrix: FloatArray, right: FloatArray) -> FloatArray:
+    """Solve a positive definite system whose rows may differ in size by many orders of magnitude."""
+    size = np.sqrt(np.maximum(np.diag(matrix), 1e-300))
+    scaled = matrix / np.outer(size, size)
+    try:
+        factor = np.linalg.cholesky(scaled)
+        solution = np.linalg.solve(factor.T, np.linalg.solve(factor, right / size))
+    except np.linalg.LinAlgError:  # singular to machine precision: the smallest of all solutions
+        values, vectors = np.linalg.eigh(scaled)
+        values = np.maximum(values, EPSILON * len(right) * max(values[-1], 1.0))
+        solution = vectors @ ((vectors.T @ (right / size)) / values)
+    return np.asarray(solution / size, dtype=float)
+
+
+def _gradient(evaluation: Evaluation) -> FloatArray:
+    if evaluation.gradient is not None:
+        return np.asarray(evaluation.gradient, dtype=float)
+    return np.asarray(np.einsum("ki,k->i", evaluation.jacobian, evaluation.residuals), dtype=float)
+
+
+def _curvature(evaluation: Evaluation, scale: FloatArray) -> FloatArray | None:
+    """The curvature an evaluation itself offers, in units of ``scale``; ``None`` where it offers none."""
+    if evaluation.hessian is not None:
+        return _convex(np.asarray(evaluation.hessian, dtype=float) * np.outer(scale, scale))
+    if evaluation.jacobian is not None:
+        scaled = np.asarray(evaluation.jacobian, dtype=float) * scale
+        return np.asarray(np.einsum("ki,kj->ij", scaled, scaled), dtype=float)
+    return None
+
+
+def _convex(matrix: FloatArray) -> FloatArray:
+    """The matrix with the signs of its negative eigenvalues turned, so that a saddle is left downhill."""
+    values, vectors = np.linalg.eigh(0.5 * (matrix + matrix.T))
+    if values[0] >= 0:
+        return matrix
+    return np.asarray((vectors * np.abs(values)) @ vectors.T, dtype=float)
+
+
+def _rank_one(matrix: FloatArray, step: FloatArray, change: FloatArray) -> FloatArray:
+    """The symmetric rank-one update with which ``matrix @ step == change`` holds."""
+    miss = change - matrix @ step
+    weight = float(miss @ step)
+    if abs(weight) <= 1e-8 * float(np.linalg.norm(miss) * np.linalg.norm(step)):
+        return matrix
+    return np.asarray(matrix + np.outer(miss, miss) / weight, dtype=float)
