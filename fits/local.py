@@ -128,7 +128,7 @@ def minimise(
     x, here = np.clip(x, lower, upper), first
     gradient = _gradient(here) * scale  # everything below is in units of ``scale``
     secant: FloatArray | None = None
-    radius, quiet = 0.1, 0
+    radius, quiet = R0, 0
     for count in range(max_evaluations + 1):
         if np.max(np.abs(open_gradient(x, gradient / scale, lower, upper)), initial=0.0) <= tolerance.gradient:
             return LocalOptimum(x, here, ExitReason.GRADIENT, count)
@@ -152,17 +152,15 @@ def minimise(
         held = bool(np.any((np.abs(step) >= radius) & (step > low) & (step < high)))
         if size <= tolerance.step or np.array_equal(trial, x):
             return LocalOptimum(x, here, ExitReason.STEP, count)
-        if not held and predicted <= 1e-3 * worth:
-            return LocalOptimum(x, here, ExitReason.VALUE, count)
         there = function(trial)
         if not usable(there):
             radius = 0.25 * size
             continue
         slope = _gradient(there) * scale
         if secant is not None:  # a rejected point teaches the curvature as well as an accepted one
-            secant = _rank_one(secant, (trial - x) / scale, slope - gradient)
+            secant = QN(secant, (trial - x) / scale, slope - gradient)
         gained = here.value - there.value
-        if abs(gained) <= 10 * EPSILON * abs(here.value) and predicted <= 10 * EPSILON * abs(here.value):
+        if max(abs(gained), predicted) <= 10 * EPSILON * abs(here.value):
             ratio = 1.0  # both are rounding errors
         else:
             ratio = gained / predicted
@@ -170,12 +168,12 @@ def minimise(
             radius = 0.25 * size if ratio < 0 else 0.5 * size
         elif ratio > 0.75 and held:
             radius = min(2.0 * radius, 1.0)
+        # A step cut short by the trust region may gain little while much is left to gain further on.
+        quiet = quiet + 1 if max(abs(gained), predicted) <= worth else 0
         if ratio > 1e-4:
             x, here, gradient = trial, there, slope
-            # A step cut short by the trust region may gain little while much is left to gain further on.
-            quiet = quiet + 1 if max(gained, predicted) <= worth else 0
-            if quiet and ratio > 0.25 and (not held or quiet >= 5):
-                return LocalOptimum(x, here, ExitReason.VALUE, count + 1)
+        if quiet >= (5 if held else 1):
+            return LocalOptimum(x, here, ExitReason.VALUE, count + 1)
     return LocalOptimum(x, here, ExitReason.EVALUATIONS, max_evaluations)
 
 
@@ -207,10 +205,11 @@ def box_minimum(gradient: FloatArray, hessian: FloatArray, low: FloatArray, high
             fraction *= 0.5
         else:  # nothing left but rounding errors
             break
-        if np.array_equal(candidate, step):
-            break
+        whole = fraction == 1.0 and np.array_equal(candidate, step + move)
         step, value = candidate, candidate_value
         slope = gradient + matrix @ step
+        if whole and not np.any(~free & (((step <= low) & (slope < 0)) | ((step >= high) & (slope > 0)))):
+            break  # exact on this face of the box, and no fixed coordinate wants to leave it
     return step
 
 
@@ -252,6 +251,16 @@ def _convex(matrix: FloatArray) -> FloatArray:
     return np.asarray((vectors * np.abs(values)) @ vectors.T, dtype=float)
 
 
+def _bfgs(B,s,y):
+    sy=float(s@y); Bs=B@s; sBs=float(s@Bs)
+    import os
+    if os.environ.get('DAMP'):
+        if sy<0.2*sBs:
+            th=0.8*sBs/(sBs-sy); y=th*y+(1-th)*Bs; sy=float(s@y)
+    elif sy<=1e-10*float(np.linalg.norm(s)*np.linalg.norm(y)): return B
+    return B-np.outer(Bs,Bs)/sBs+np.outer(y,y)/sy
+
+
 def _rank_one(matrix: FloatArray, step: FloatArray, change: FloatArray) -> FloatArray:
     """The symmetric rank-one update with which ``matrix @ step == change`` holds."""
     miss = change - matrix @ step
@@ -259,3 +268,7 @@ def _rank_one(matrix: FloatArray, step: FloatArray, change: FloatArray) -> Float
     if abs(weight) <= 1e-8 * float(np.linalg.norm(miss) * np.linalg.norm(step)):
         return matrix
     return np.asarray(matrix + np.outer(miss, miss) / weight, dtype=float)
+
+import os
+QN={'sr1':_rank_one,'bfgs':_bfgs}[os.environ.get('QN','sr1')]
+R0=float(os.environ.get('R0','0.1'))

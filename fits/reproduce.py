@@ -299,7 +299,7 @@ def _curve_lines(subsets: Iterable[SubsetCurves]) -> list[str]:
 
 def _point_lines(measured: MeasuredComparison) -> list[str]:
     lines = [
-        f"Untreated curve at 10 min beside {len(measured.doses)} measured points (only scale and offset are solved for)",
+        f"Untreated curve at 10 min beside {len(measured.doses)} measured points (nothing fitted but scale and offset)",
         f"  simulated EC50 {measured.ec50:.3g} pg/ml, Hill {measured.hill:.3g}; points EC50 "
         f"{measured.measured_ec50:.3g} pg/ml, Hill {measured.measured_hill:.3g}",
         f"  misfit {100 * measured.rms:.2g} % of the top; the best free Hill curve has "

@@ -10,9 +10,13 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from kinetics.dependencies import Parts, formulas, nodes
-from kinetics.errors import InvalidModel
+from kinetics.errors import InvalidModel, UnsupportedModel
 
-MAX_EXPANDED = 1_000_000  # nodes of one formula once the functions it calls are written out
+# Limits of what libSBML and the engine do in reasonable time; no published model comes near them.
+MAX_TERMS = 300_000  # of all formulas together, written out: the engine compiles 50 000 in 2 s
+MAX_LEVELS = 2_000  # of nesting, written out: the engine's stack overflows between 2 000 and 5 000
+MAX_CALLS = 1_500  # pairs of functions: libSBML needs 0.5 s for 1 200 and 21 s for 5 000
+MAX_PAIRS = 50_000  # pairs of rules: libSBML needs 2.5 s for 45 000, the engine 10 s
 _ENOUGH = 10**12  # sizes are not counted beyond; they would double without end
 
 
@@ -53,11 +57,14 @@ def _arrows(circle: list[str]) -> str:
     return " -> ".join(name if name == "..." else repr(name) for name in shown)
 
 
-def check_assignments(model: Any, origin: str) -> None:
+def check_assignments(model: Any, origin: str) -> dict[str, set[str]]:
     """Refuse values that are defined by way of themselves.
 
     Such circles go through initial assignments, assignment rules, kinetic laws, rates of change
     (``rateOf``) and the compartment whose size turns an amount into a concentration.
+
+    Returns:
+        For each symbol that is defined by a formula, the symbols it needs at the same instant.
 
     Raises:
         InvalidModel: names the circle.
@@ -89,18 +96,64 @@ def check_assignments(model: Any, origin: str) -> None:
     _, circle = sort_callees_first(graph)
     if circle:
         raise InvalidModel(f"{origin}: values are defined by way of themselves: {_arrows(circle)}")
+    return graph
 
 
-def check_functions(model: Any, origin: str) -> list[int]:
-    """Refuse functions that call themselves, and formulas that explode when functions are written out.
+class Sizes:
+    """How large formulas become when the engine writes out the functions and rules they name."""
 
-    Thirty functions that each call the one before twice make a formula of a thousand million terms.
+    def __init__(self, functions: Mapping[str, tuple[list[str], Any]]) -> None:
+        self.functions = functions
+        # function -> own terms, own depth, and for each argument how often and how deep it appears
+        self._known: dict[str, tuple[int, int, list[tuple[int, int]]]] = {}
+
+    def add(self, key: str) -> None:
+        """Measure a function; the functions it calls must have been added before."""
+        arguments, body = self.functions[key]
+        appearances = self.expand(body)
+        own = appearances.pop("", (0, 0))
+        uses = [appearances.pop(argument, (0, 0)) for argument in arguments]
+        terms = own[0] + sum(times for times, _ in appearances.values())
+        self._known[key] = terms, own[1], uses
+
+    def expand(self, math: Any) -> dict[str, tuple[int, int]]:
+        """How often and how deep each name appears with functions written out; "" is all that is no name."""
+        import libsbml
+
+        found: dict[str, tuple[int, int]] = {}
+        open_ones = [(math, 1, 1)]
+        while open_ones:
+            node, times, level = open_ones.pop()
+            times = min(times, _ENOUGH)
+            kind, name = node.getType(), node.getName()
+            children = [node.getChild(i) for i in range(node.getNumChildren())]
+            if kind == libsbml.AST_FUNCTION and name in self._known:
+                terms, deep, uses = self._known[name]
+                self._count(found, "", times * terms, level + deep)
+                for child, (again, below) in zip(children, uses, strict=False):
+                    open_ones.append((child, times * again, level + below))
+            else:
+                self._count(found, name if kind == libsbml.AST_NAME else "", times, level)
+                # a sum of n terms becomes n - 1 nested sums of two
+                step = max(1, len(children) - 1)
+                open_ones += [(child, times, level + step) for child in children]
+        return found
+
+    @staticmethod
+    def _count(found: dict[str, tuple[int, int]], key: str, times: int, level: int) -> None:
+        before = found.get(key, (0, 0))
+        found[key] = min(before[0] + times, _ENOUGH), max(before[1], level)
+
+
+def check_functions(model: Any, origin: str) -> Sizes:
+    """Refuse functions that call themselves.
 
     Returns:
-        The number of terms of every formula with its functions written out.
+        The sizes of all functions, for `check_sizes`.
 
     Raises:
-        InvalidModel: names the circle, or the formula.
+        InvalidModel: names the circle.
+        UnsupportedModel: functions call each other in more than `MAX_CALLS` pairs.
     """
     import libsbml
 
@@ -117,39 +170,78 @@ def check_functions(model: Any, origin: str) -> list[int]:
     order, circle = sort_callees_first(calls)
     if circle:
         raise InvalidModel(f"{origin}: functions call themselves: {_arrows(circle)}")
-
-    sizes: dict[str, tuple[int, tuple[int, ...]]] = {}  # own nodes, and how often each argument appears
-
-    def expand(math: Any) -> dict[str, int]:
-        """Nodes of a formula with its functions written out: by name of argument, "" for all else."""
-        weights: dict[str, int] = {}
-        open_ones = [(math, 1)]
-        while open_ones:
-            node, weight = open_ones.pop()
-            weight = min(weight, _ENOUGH)
-            kind, name = node.getType(), node.getName()
-            children = [node.getChild(i) for i in range(node.getNumChildren())]
-            if kind == libsbml.AST_FUNCTION and name in sizes:
-                own, uses = sizes[name]
-                weights[""] = weights.get("", 0) + weight * own
-                open_ones += [(child, weight * use) for child, use in zip(children, uses, strict=False)]
-            else:
-                key = name if kind == libsbml.AST_NAME else ""
-                weights[key] = weights.get(key, 0) + weight
-                open_ones += [(child, weight) for child in children]
-        return weights
-
+    if _pairs(order, calls, MAX_CALLS) > MAX_CALLS:
+        raise UnsupportedModel(
+            f"{origin}: expected at most {MAX_CALLS:,} pairs of functions that call each other, directly or not"
+        )
+    sizes = Sizes(functions)
     for key in order:
-        arguments, body = functions[key]
-        weights = expand(body)
-        sizes[key] = weights.get("", 0), tuple(weights.get(argument, 0) for argument in arguments)
-    total = []
-    for where, math in formulas(model):
-        size = sum(expand(math).values())
-        if size > MAX_EXPANDED:
-            raise InvalidModel(
-                f"{origin}: expected formulas of at most {MAX_EXPANDED:,} terms with all functions written out, "
-                f"got {size:.3g} in the {where}"
+        sizes.add(key)
+    return sizes
+
+
+def _pairs(order: Iterable[str], graph: Mapping[str, Iterable[str]], most: int) -> int:
+    """Number of pairs (a, b) where a needs b, directly or not; counting stops beyond ``most``."""
+    behind: dict[str, set[str]] = {}
+    count = 0
+    for key in order:
+        near = [target for target in graph[key] if target in behind]
+        behind[key] = set(near).union(*(behind[target] for target in near))
+        count += len(behind[key])
+        if count > most:
+            break
+    return count
+
+
+def check_sizes(model: Any, graph: Mapping[str, Iterable[str]], sizes: Sizes, origin: str) -> list[int]:
+    """Refuse formulas that explode when functions and rules are written out, which the engine does.
+
+    Thirty rules that each name the one before twice make a formula of a thousand million terms.
+
+    Args:
+        model: a ``libsbml.Model`` without circles.
+        graph: what `check_assignments` returned.
+        sizes: what `check_functions` returned.
+        origin: what error messages call the model.
+
+    Returns:
+        The number of terms of every formula with its functions (not its rules) written out.
+
+    Raises:
+        UnsupportedModel: names the formula.
+    """
+    order, _ = sort_callees_first(graph)
+    if _pairs(order, graph, MAX_PAIRS) > MAX_PAIRS:
+        raise UnsupportedModel(
+            f"{origin}: expected at most {MAX_PAIRS:,} pairs of rules, initial assignments and kinetic laws "
+            "that build on each other, directly or not"
+        )
+    found = [
+        (where, symbol, sizes.expand(math)) for where, symbol, math in formulas(model) if not math.isLambda()
+    ]
+    defined = {symbol: names for _, symbol, names in found if symbol}
+    known: dict[str, tuple[int, int]] = {}  # symbol -> terms and depth, all written out
+
+    def written_out(names: Mapping[str, tuple[int, int]]) -> tuple[int, int]:
+        terms = sum(times * known.get(name, (1, 0))[0] for name, (times, _) in names.items())
+        deep = max((level + known.get(name, (1, 0))[1] for name, (_, level) in names.items()), default=0)
+        return min(terms, _ENOUGH), deep
+
+    for symbol in order:
+        if symbol in defined:
+            known[symbol] = written_out(defined[symbol])
+    total = 0
+    for where, _, names in found:
+        terms, deep = written_out(names)
+        total += terms
+        if total > MAX_TERMS:
+            raise UnsupportedModel(
+                f"{origin}: expected formulas of at most {MAX_TERMS:,} terms in all, with functions and rules "
+                f"written out; the {where} brings them to {total:,}"
             )
-        total.append(size)
-    return total
+        if deep > MAX_LEVELS:
+            raise UnsupportedModel(
+                f"{origin}: expected formulas nested at most {MAX_LEVELS:,} deep, with functions and rules "
+                f"written out; the {where} is nested {deep:,} deep"
+            )
+    return [sum(times for times, _ in names.values()) for _, _, names in found]

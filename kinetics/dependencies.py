@@ -115,41 +115,38 @@ def nodes(math: Any) -> Iterator[Any]:
             open_ones.extend(node.getChild(i) for i in range(node.getNumChildren()))
 
 
-def formulas(model: Any) -> Iterator[tuple[str, Any]]:
-    """Every formula of a ``libsbml.Model`` (an ``ASTNode``), with words for where it is."""
+def formulas(model: Any) -> Iterator[tuple[str, str, Any]]:
+    """Every formula of a ``libsbml.Model``: words for where it is, the symbol it defines or "", ``ASTNode``."""
 
-    def of(part: Any, where: str) -> Iterator[tuple[str, Any]]:
+    def of(part: Any, where: str, symbol: str = "") -> Iterator[tuple[str, str, Any]]:
         if part is not None and part.isSetMath():
-            yield where, part.getMath()
+            yield where, symbol, part.getMath()
 
-    for i in range(model.getNumFunctionDefinitions()):
-        yield from of(model.getFunctionDefinition(i), f"function {model.getFunctionDefinition(i).getId()!r}")
-    for i in range(model.getNumInitialAssignments()):
-        start = model.getInitialAssignment(i)
-        yield from of(start, f"initial assignment of {start.getSymbol()!r}")
-    for i in range(model.getNumRules()):
-        rule = model.getRule(i)
-        yield from of(rule, f"rule of {rule.getVariable()!r}" if not rule.isAlgebraic() else "algebraic rule")
-    for i in range(model.getNumConstraints()):
-        yield from of(model.getConstraint(i), "constraint")
-    for i in range(model.getNumReactions()):
-        reaction = model.getReaction(i)
-        yield from of(reaction.getKineticLaw(), f"kinetic law of {reaction.getId()!r}")
-        for get, number in (
-            (reaction.getReactant, reaction.getNumReactants()),
-            (reaction.getProduct, reaction.getNumProducts()),
-        ):
-            for j in range(number):
-                yield from of(get(j).getStoichiometryMath(), f"stoichiometry of {get(j).getSpecies()!r}")
-    for i in range(model.getNumEvents()):
-        event = model.getEvent(i)
+    for function in _items(model.getNumFunctionDefinitions(), model.getFunctionDefinition):
+        yield from of(function, f"function {function.getId()!r}", function.getId())
+    for start in _items(model.getNumInitialAssignments(), model.getInitialAssignment):
+        yield from of(start, f"initial assignment of {start.getSymbol()!r}", start.getSymbol())
+    for rule in _items(model.getNumRules(), model.getRule):
+        where = f"rule of {rule.getVariable()!r}" if not rule.isAlgebraic() else "algebraic rule"
+        yield from of(rule, where, rule.getVariable() if rule.isAssignment() else "")
+    for constraint in _items(model.getNumConstraints(), model.getConstraint):
+        yield from of(constraint, "constraint")
+    for reaction in _items(model.getNumReactions(), model.getReaction):
+        yield from of(reaction.getKineticLaw(), f"kinetic law of {reaction.getId()!r}", reaction.getId())
+        for reference in _references(reaction):
+            yield from of(reference.getStoichiometryMath(), f"stoichiometry of {reference.getSpecies()!r}")
+    for event in _items(model.getNumEvents(), model.getEvent):
         where = f"event {event.getId()!r}" if event.isSetId() else "event"
-        for part, word in ((event.getTrigger(), "trigger"), (event.getDelay(), "delay")):
-            yield from of(part, f"{word} of {where}")
+        yield from of(event.getTrigger(), f"trigger of {where}")
+        yield from of(event.getDelay(), f"delay of {where}")
         yield from of(event.getPriority(), f"priority of {where}")
-        for j in range(event.getNumEventAssignments()):
-            change = event.getEventAssignment(j)
+        for change in _items(event.getNumEventAssignments(), event.getEventAssignment):
             yield from of(change, f"assignment of {change.getVariable()!r} in {where}")
+
+
+def _references(reaction: Any) -> Iterator[Any]:
+    yield from _items(reaction.getNumReactants(), reaction.getReactant)
+    yield from _items(reaction.getNumProducts(), reaction.getProduct)
 
 
 def _items(count: int, get: Any) -> Iterator[Any]:
@@ -205,12 +202,8 @@ class Parts:
             local = {parameter.getId() for parameter in self._locals(law, key)}
             used = names_in(law.getMath())
             self.laws[key] = frozenset(f"{key}.{name}" if name in local else name for name in used)
-        for count, get in (
-            (reaction.getNumReactants(), reaction.getReactant),
-            (reaction.getNumProducts(), reaction.getProduct),
-        ):
-            for reference in _items(count, get):
-                self._reference(reference, key)
+        for reference in _references(reaction):
+            self._reference(reference, key)
 
     def _locals(self, law: Any, reaction: str) -> Iterator[Any]:
         # Level 3 has local parameters, Level 1 and 2 plain parameters inside the law

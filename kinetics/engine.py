@@ -18,6 +18,7 @@ import math
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -80,11 +81,12 @@ class Snapshot:
 
 
 class Engine:
-    """One compiled model.  Not for threads: two of them in one instance crash the process."""
+    """One compiled model.  Hold its ``lock`` while using it."""
 
     def __init__(self, sbml: str, name: str, *, events: bool, ruled: frozenset[str] = frozenset()) -> None:
         """``ruled`` names what assignment rules determine, which can be neither set nor restored."""
         self.sbml, self.name, self._events = sbml, name, events
+        self.lock = threading.RLock()  # two threads inside one instance crash the process
         self._keeper = self._build()  # keeps the compiled code alive while instances with events come and go
         self._runner = self._keeper
         self._model = self._runner.model  # each access makes a new proxy

@@ -9,9 +9,10 @@ from typing import cast
 
 from kinetics.expression import MINUS_ONE, TIME, Call, Expression, Number, Symbol, nodes
 
+# PEtab gives && and || the same precedence, SBML different ones: parentheses suit both.
 _PRECEDENCE = {
     "or": 1,
-    "and": 2,
+    "and": 1,
     "<": 4,
     "<=": 4,
     ">": 4,
@@ -78,5 +79,5 @@ def _infix(node: Expression, done: Mapping[Expression, tuple[str, int]]) -> tupl
         return f"!({done[node.args[0]][0]})", 9
     if op in _PRECEDENCE:  # a chain of comparisons: infix has no form for it but the pairs
         pairs = [f"({done[a][0]}) {op} ({done[b][0]})" for a, b in itertools.pairwise(node.args)]
-        return " && ".join(pairs), 2
+        return " && ".join(pairs), 1
     return f"{op}({', '.join(done[arg][0] for arg in node.args)})", 10

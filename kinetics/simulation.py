@@ -469,7 +469,8 @@ def simulate_many(
         if start not in grids:
             grids[start] = _times(model, times, start)
         grid = grids[start]
-        table = run(_until(stages, grid[-1]), grid, experiment.id)
+        with run.engine.lock:
+            table = run(_until(stages, grid[-1]), grid, experiment.id)
         results.append(
             TimeCourse(
                 grid,

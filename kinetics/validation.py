@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kinetics.circles import check_assignments, check_functions
+from kinetics.circles import check_assignments, check_functions, check_sizes
 from kinetics.dependencies import Dependencies, analyse, formulas, nodes
 from kinetics.errors import InvalidModel, UnsupportedModel
 from kinetics.flattening import describe_errors, flatten, message
@@ -78,9 +78,11 @@ def read_sbml(source: str | os.PathLike[str]) -> CheckedModel:
     model = document.getModel()
     if model is None:
         raise InvalidModel(f"{origin}: {describe_errors(document) or 'expected a <model> in the SBML, got none'}")
-    # Before libSBML's checks, which write out functions and follow rules themselves
-    sizes = check_functions(model, origin)
-    check_assignments(model, origin)
+    if problems := describe_errors(document):
+        raise InvalidModel(f"{origin}: {problems}")
+    # Before libSBML's checks, which take minutes over what these refuse
+    functions = check_functions(model, origin)
+    sizes = check_sizes(model, check_assignments(model, origin), functions, origin)
     notes = _check_consistency(document, origin)
     _check_supported(model, origin)
     needs = analyse(model)
@@ -184,9 +186,27 @@ def _check_supported(model: Any, origin: str) -> None:
         reaction = model.getReaction(i)
         if reaction.getFast():
             found.append(f"fast reaction {reaction.getId()!r}")
-    for where, math in formulas(model):
-        if any(node.getType() == libsbml.AST_FUNCTION_DELAY for node in nodes(math)):
-            found.append(f"delay() in the {where}")
+    delaying: set[str] = set()  # functions with delay() in them; one nobody calls does no harm
+    for where, symbol, math in formulas(model):
+        kinds = {node.getType() for node in nodes(math)}
+        called = {node.getName() for node in nodes(math) if node.getType() == libsbml.AST_FUNCTION}
+        if where == "constraint":  # the engine ignores constraints
+            continue
+        if libsbml.AST_FUNCTION_DELAY in kinds or called & delaying:
+            if math.isLambda():
+                delaying.add(symbol)
+            else:
+                found.append(f"delay() in the {where}")
+        if libsbml.AST_UNKNOWN in kinds:
+            found.append(f"an empty formula in the {where}")
+        found += [
+            f"factorial of {node.getChild(0).getValue():g} in the {where}, which is infinite (170 is the most)"
+            for node in nodes(math)  # the engine computes it step by step until its stack overflows
+            if node.getType() == libsbml.AST_FUNCTION_FACTORIAL
+            and node.getNumChildren() == 1
+            and node.getChild(0).isNumber()
+            and node.getChild(0).getValue() > 170
+        ]
     if found:
         more = f" and {len(found) - 5} more" if len(found) > 5 else ""
         raise UnsupportedModel(f"{origin}: cannot be simulated here: {'; '.join(found[:5])}{more}")

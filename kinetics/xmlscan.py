@@ -19,6 +19,7 @@ from kinetics.errors import InvalidModel, ModelNotFound
 
 MAX_BYTES = 50_000_000  # of one model with all the files it names; published models stay below 10 MB
 MAX_DEPTH = 500  # nested elements; the engine's stack overflows from a few thousand on
+MAX_OPERANDS = 2_000  # of one operator, for the same reason: a sum of n becomes n - 1 nested sums
 
 LEVELS = ((1, 1), (1, 2), (2, 1), (2, 2), (2, 3), (2, 4), (2, 5), (3, 1), (3, 2))
 ENCODINGS = {"utf-8": "utf-8", "utf8": "utf-8", "us-ascii": "ascii", "ascii": "ascii"}
@@ -26,6 +27,7 @@ ENCODINGS |= {"iso-8859-1": "latin-1", "latin1": "latin-1", "windows-1252": "cp1
 
 _SBML = re.compile(r"http://www\.sbml\.org/sbml/level\d+(/version\d+(/core)?)?")
 _PACKAGE = re.compile(r"http://www\.sbml\.org/sbml/level3/version\d+/(\w+)/version\d+")
+_MATHML = "http://www.w3.org/1998/Math/MathML"
 _DECLARATION = re.compile(r"<\?xml\s[^>]*?\?>")
 _DECLARED_ENCODING = re.compile(rb"""^\s*<\?xml\s[^>]*?encoding\s*=\s*["']([^"'>]*)["']""")
 _MARKS = (  # what a file that is no text starts with, and what to say of it
@@ -113,6 +115,7 @@ class _Scanner:
     def __init__(self, origin: str) -> None:
         self.origin = origin
         self.depth = 0
+        self._children = [0]  # of each open element, the document first
         self.level = self.version = 0
         self.packages: set[str] = set()
         self.required: set[str] = set()
@@ -132,7 +135,11 @@ class _Scanner:
         self.depth += 1
         if self.depth > MAX_DEPTH:
             raise InvalidModel(f"{self.origin}: expected elements nested at most {MAX_DEPTH} deep, got more")
+        self._children[-1] += 1
+        self._children.append(0)
         namespace, _, name = tag.rpartition(" ")
+        if self._children[-2] > MAX_OPERANDS and namespace == _MATHML:
+            raise InvalidModel(f"{self.origin}: expected at most {MAX_OPERANDS:,} operands in a formula, got more")
         if self.depth == 1:
             self._root(namespace, name, attributes)
 
@@ -152,6 +159,7 @@ class _Scanner:
 
     def end(self, _tag: str) -> None:
         self.depth -= 1
+        self._children.pop()
 
 
 def scan_xml(text: str, origin: str) -> Scan:

@@ -50,7 +50,7 @@ def wheel(index, tmp_path_factory) -> Path:
         shutil.copy(ROOT / name, source)
     for name in PACKAGES:
         shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
-    must(sys.executable, "-m", "build", "--wheel", "--outdir", out, source, cwd=source)
+    must(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", out, source, cwd=source)
     (built,) = out.glob("*.whl")
     return built
 
@@ -103,4 +103,7 @@ def test_dose_response_is_that_of_the_checkout(installed, tmp_path):
     there = json.loads(must(installed / "kinetics", *command, cwd=tmp_path))
     code = "import sys; from fits.cli import main; sys.exit(main())"
     here = json.loads(must(sys.executable, "-c", code, *command, cwd=ROOT))
-    assert there == here
+    assert there["doses"] == here["doses"]
+    assert there["response_unit"] == here["response_unit"] == "nM"
+    # The two environments may hold different versions of the engine, which promises a relative 1e-8 per step.
+    assert there["responses"] == pytest.approx(here["responses"], rel=1e-6)

@@ -144,10 +144,13 @@ def incubation_time(bench: Bench, limits: Numbers) -> Finding:
 def needs_jak(bench: Bench, limits: Numbers) -> Finding:
     """Ruxolitinib or tofacitinib, 1 uM each, all but abolish pSTAT5 at 1 ng/ml."""
     control = Assay().vehicle
-    text, numbers, holds = [], {}, True
+    numbers: dict[str, float] = {}
+    text, holds = [], True
     for drug in ("Ruxolitinib", "Tofacitinib"):
         inhibited = replace(control, during=((drug, "1 uM"),))
-        left = {dose: ratio(bench.value(inhibited, dose), bench.value(control, dose)) for dose in (0.1, 1.0, 10.0, 100.0)}
+        left = {
+            dose: ratio(bench.value(inhibited, dose), bench.value(control, dose)) for dose in (0.1, 1.0, 10.0, 100.0)
+        }
         holds = holds and 1.0 - left[1.0] >= limits["smallest_inhibition"]
         numbers |= {f"left_{dose:g}_{drug}": value for dose, value in left.items()}
         text.append(f"{drug} {left[1.0]:.2g} left at 1 ng/ml ({left[100.0]:.2g} at 100)")
@@ -238,7 +241,10 @@ def supports_bcl2(bench: Bench, limits: Numbers) -> Finding:
         lowered = bool(np.all(with_drug[1:] < control[1:]))
         holds = holds and rises and lowered
         at = doses.index("0.1 ng/ml")
-        numbers |= {f"fold_{hours}h": ratio(float(control[at]), basal), f"fold_drug_{hours}h": ratio(float(with_drug[at]), basal)}
+        numbers |= {
+            f"fold_{hours}h": ratio(float(control[at]), basal),
+            f"fold_drug_{hours}h": ratio(float(with_drug[at]), basal),
+        }
     text = "BCL2 over its level without IL-7, at 0.1 ng/ml, control and imatinib: " + ", ".join(
         f"{numbers[f'fold_{hours}h']:.3g} and {numbers[f'fold_drug_{hours}h']:.3g} at {hours} h"
         for hours in (24, 48, 72)
@@ -277,7 +283,7 @@ def receptor_half_life(bench: Bench, limits: Numbers) -> Finding:
         course = kin.simulate(
             bench.cells("CD4"),
             kin.Experiment.steps(("120 h", {"IL7": f"{dose:g} ng/ml"})),
-            [kin.Quantity(float(time), "min") for time in times],
+            [f"{time!r} min" for time in times.tolist()],
             ["IL7R_total"],
             solver=bench.solver,
             parameters=bench.settings("CD4", {"synthesis_rel": 0.0}),

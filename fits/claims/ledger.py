@@ -81,7 +81,7 @@ def ledger() -> tuple[Claim, ...]:
 
 def _claim(name: str, row: Mapping[str, Any], sources: Mapping[str, str]) -> Claim:
     given = dict(row)
-    place, how = given.pop("location"), given.pop("how", "")
+    place, how = given.pop("location", ""), given.pop("how", "")
     paper = given.pop("paper")
     if paper not in sources:
         raise InputError(f"claim {name!r} names the source {paper!r}; expected one of {', '.join(sources)}")
