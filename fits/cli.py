@@ -8,6 +8,7 @@ imported when a command runs, so that ``kinetics --help`` needs none of the scie
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import os
 import sys
@@ -110,6 +111,7 @@ def parser() -> argparse.ArgumentParser:
         "--observe", action="append", default=[], metavar="FORMULA",
         help="species, parameter, readout or formula; can be repeated; by default the model's readouts",
     )  # fmt: skip
+    _check(simulate)
     _output(simulate)
 
     curve = command(
@@ -122,6 +124,7 @@ def parser() -> argparse.ArgumentParser:
     _settings(curve)
     _protocol(curve)
     _experiment(curve)
+    _check(curve)
     _output(curve)
 
     shift = command(
@@ -221,6 +224,13 @@ def _protocol(command: argparse.ArgumentParser) -> None:
     group.add_argument("--workers", type=int, default=1, metavar="N", help="processes (1); results do not depend on it")
 
 
+def _check(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--check", action="store_true",
+        help="repeat at 100 times tighter tolerances and say the largest difference (standard error or JSON)",
+    )  # fmt: skip
+
+
 def _output(command: argparse.ArgumentParser) -> None:
     group = command.add_argument_group("output")
     group.add_argument("--csv", metavar="FILE", help="write a tidy table, a unit beside every value; '-' prints it")
@@ -263,7 +273,9 @@ def _run(given: Sequence[str]) -> int:
         sys.stdout.flush()
         return int(leaving.code or 0)
     module, function = args.run.split(":")
-    run = cast("Callable[[argparse.Namespace], int]", getattr(importlib.import_module(f"fits.commands.{module}"), function))
+    run = cast(
+        "Callable[[argparse.Namespace], int]", getattr(importlib.import_module(f"fits.commands.{module}"), function)
+    )
     return run(args)
 
 
@@ -276,10 +288,8 @@ def _say(text: str) -> None:
     """One line on standard error, without what a terminal would take for commands."""
     from fits.commands.common import one_line
 
-    try:
+    with contextlib.suppress(OSError):  # standard error may be gone as well: nobody is listening
         print(f"kinetics: {one_line(text)}", file=sys.stderr, flush=True)
-    except OSError:  # standard error is gone as well: nobody is listening
-        pass
 
 
 def _words(error: Exception) -> str:
@@ -303,10 +313,8 @@ def _words(error: Exception) -> str:
 
 def _forget_output() -> None:
     """Point standard output elsewhere, or the interpreter complains when it flushes at the end."""
-    try:
+    with contextlib.suppress(OSError, ValueError, AttributeError):  # it may be no real file
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except (OSError, ValueError, AttributeError):  # not a real file
-        pass
 
 
 if __name__ == "__main__":

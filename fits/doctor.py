@@ -381,7 +381,13 @@ def _try_all(out: TextIO) -> None:
 
     warnings.simplefilter("ignore")
     trials = {f"import {module}": _importing(module) for _, module, _, _ in NEEDED}
-    for name, trial in {**trials, "engine": _engine, "antimony": _antimony, "models": _models, "figures": _figures}.items():
+    for name, trial in {
+        **trials,
+        "engine": _engine,
+        "antimony": _antimony,
+        "models": _models,
+        "figures": _figures,
+    }.items():
         try:
             result = trial()
         except BaseException as error:  # SystemExit of an import counts, too

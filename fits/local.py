@@ -127,8 +127,8 @@ def minimise(
     tolerance = tolerance or Tolerance()
     x, here = np.clip(x, lower, upper), first
     gradient = _gradient(here) * scale  # everything below is in units of ``scale``
-    secant: FloatArray | None = None
-    radius, quiet = R0, 0
+    secant=None
+    radius, quiet = 0.1, 0
     for count in range(max_evaluations + 1):
         if np.max(np.abs(open_gradient(x, gradient / scale, lower, upper)), initial=0.0) <= tolerance.gradient:
             return LocalOptimum(x, here, ExitReason.GRADIENT, count)
@@ -138,9 +138,8 @@ def minimise(
             return LocalOptimum(x, here, ExitReason.TIME, count)
         curvature = _curvature(here, scale)
         if curvature is None:
-            if secant is None:  # such that the first step goes one radius along the steepest slope
-                secant = np.eye(len(x)) * (np.max(np.abs(gradient)) / radius)
-            curvature = _convex(secant)
+            if secant is None: secant=np.eye(len(x))*(BF*np.max(np.abs(gradient))/radius)
+            curvature=_convex(secant)
         low, high = (lower - x) / scale, (upper - x) / scale
         step = box_minimum(gradient, curvature, np.maximum(low, -radius), np.minimum(high, radius))
         size = float(np.max(np.abs(step)))
@@ -157,13 +156,14 @@ def minimise(
             radius = 0.25 * size
             continue
         slope = _gradient(there) * scale
-        if secant is not None:  # a rejected point teaches the curvature as well as an accepted one
-            secant = QN(secant, (trial - x) / scale, slope - gradient)
+        if secant is not None: secant=QN(secant,(trial - x) / scale, slope - gradient)
         gained = here.value - there.value
         if max(abs(gained), predicted) <= 10 * EPSILON * abs(here.value):
             ratio = 1.0  # both are rounding errors
         else:
             ratio = gained / predicted
+        import os
+        if os.environ.get('TR'): print(count,here.value,there.value,ratio,radius,size,held,x,step)
         if ratio < 0.25:
             radius = 0.25 * size if ratio < 0 else 0.5 * size
         elif ratio > 0.75 and held:
@@ -180,36 +180,35 @@ def minimise(
 def box_minimum(gradient: FloatArray, hessian: FloatArray, low: FloatArray, high: FloatArray) -> FloatArray:
     """The minimum of ``gradient @ s + s @ hessian @ s / 2`` over ``low <= s <= high``, with ``low <= 0 <= high``.
 
-    ``hessian`` is positive semi-definite, shape ``(n, n)``.  Projected Newton steps: coordinates that press against
-    the box are fixed, the others solved for, until no coordinate wants to change sides (Bertsekas 1982,
-    doi:10.1137/0320018).
+    ``hessian`` is positive semi-definite, shape ``(n, n)``.  An active-set method: walk towards the minimum over the
+    free coordinates, fix the one that meets its bound first, and free a fixed one again where that leads downhill.
     """
-    diagonal = np.diag(hessian)
+    largest = max(float(np.max(np.diag(hessian), initial=0.0)), 1e-300)
     # A direction without curvature would make the system singular; this little is far below any real curvature.
-    ridge = 1e-12 * max(float(np.max(diagonal, initial=0.0)), 1e-300)
-    matrix = hessian + np.diag(np.full(len(gradient), ridge))
-    step = np.zeros(len(gradient))
-    value, slope = 0.0, gradient
-    for _ in range(50 + 5 * len(gradient)):
-        free = ~(((step <= low) & (slope >= 0)) | ((step >= high) & (slope <= 0)))
-        if not np.any(free) or np.max(np.abs(slope[free])) <= 1e-14 * np.max(np.abs(gradient)):
-            break
-        move = np.zeros(len(gradient))
-        move[free] = -_solve(matrix[np.ix_(free, free)], slope[free])
-        fraction = 1.0
-        for _halving in range(40):
-            candidate = np.clip(step + fraction * move, low, high)
-            candidate_value = float(gradient @ candidate + 0.5 * candidate @ matrix @ candidate)
-            if candidate_value <= value + 1e-4 * float(slope @ (candidate - step)):
-                break
-            fraction *= 0.5
-        else:  # nothing left but rounding errors
-            break
-        whole = fraction == 1.0 and np.array_equal(candidate, step + move)
-        step, value = candidate, candidate_value
+    matrix = hessian + np.diag(np.full(len(gradient), 1e-12 * largest))
+    step, free = np.zeros(len(gradient)), np.ones(len(gradient), dtype=bool)
+    for _ in range(20 + 10 * len(gradient)):
         slope = gradient + matrix @ step
-        if whole and not np.any(~free & (((step <= low) & (slope < 0)) | ((step >= high) & (slope > 0)))):
-            break  # exact on this face of the box, and no fixed coordinate wants to leave it
+        move = np.zeros(len(gradient))
+        if np.any(free):
+            move[free] = -_solve(matrix[np.ix_(free, free)], slope[free])
+        room = np.full(len(gradient), np.inf)  # how far each coordinate can go, in units of its move
+        up, down = move > 0, move < 0
+        room[up] = (high[up] - step[up]) / move[up]
+        room[down] = (low[down] - step[down]) / move[down]
+        fraction = float(np.min(room, initial=1.0))
+        step = np.clip(step + fraction * move, low, high)
+        if fraction < 1.0:
+            met = room <= fraction
+            step[met] = np.where(up, high, low)[met]
+            free[met] = False
+            continue
+        slope = gradient + matrix @ step
+        pull = np.where(free, 0.0, np.where(step >= high, slope, -slope))  # positive: wants to leave its bound
+        worst = int(np.argmax(pull))
+        if pull[worst] <= 1e-12 * float(np.max(np.abs(gradient))):
+            break
+        free[worst] = True
     return step
 
 
@@ -250,25 +249,16 @@ def _convex(matrix: FloatArray) -> FloatArray:
         return matrix
     return np.asarray((vectors * np.abs(values)) @ vectors.T, dtype=float)
 
-
-def _bfgs(B,s,y):
-    sy=float(s@y); Bs=B@s; sBs=float(s@Bs)
-    import os
-    if os.environ.get('DAMP'):
-        if sy<0.2*sBs:
-            th=0.8*sBs/(sBs-sy); y=th*y+(1-th)*Bs; sy=float(s@y)
-    elif sy<=1e-10*float(np.linalg.norm(s)*np.linalg.norm(y)): return B
-    return B-np.outer(Bs,Bs)/sBs+np.outer(y,y)/sy
-
-
-def _rank_one(matrix: FloatArray, step: FloatArray, change: FloatArray) -> FloatArray:
-    """The symmetric rank-one update with which ``matrix @ step == change`` holds."""
+def _rank_one(matrix, step, change):
     miss = change - matrix @ step
     weight = float(miss @ step)
     if abs(weight) <= 1e-8 * float(np.linalg.norm(miss) * np.linalg.norm(step)):
         return matrix
-    return np.asarray(matrix + np.outer(miss, miss) / weight, dtype=float)
-
+    return matrix + np.outer(miss, miss) / weight
+def _bfgs(B,s,y):
+    sy=float(s@y); Bs=B@s; sBs=float(s@Bs)
+    if sy<=1e-10*float(np.linalg.norm(s)*np.linalg.norm(y)): return B
+    return B-np.outer(Bs,Bs)/sBs+np.outer(y,y)/sy
 import os
 QN={'sr1':_rank_one,'bfgs':_bfgs}[os.environ.get('QN','sr1')]
-R0=float(os.environ.get('R0','0.1'))
+BF=float(os.environ.get('BF','1'))

@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 import kinetics as kin
-from fits.claims.bench import PAPER, Assay, Bench, at_dose, known_parameters
+from fits.claims.bench import TREATED, Assay, Bench, at_dose, known_parameters
 from fits.claims.checking import bundled_models, check
 from fits.claims.ledger import MODELS, How
 from fits.claims.verdict import Status, Verdict
@@ -30,7 +30,6 @@ from kinetics.errors import InputError, InvalidModel
 
 FloatArray = npt.NDArray[np.float64]
 
-TREATED = Assay(imatinib=PAPER)
 POINTS_SOURCE = (
     "Gonnord et al. 2018, Science Signaling, figure S3C, digitised in github.com/meyer-lab/gc-cytokines c48ba92 (MIT); "
     "human CD4+ CCR7-high T cells, 10 min"

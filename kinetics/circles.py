@@ -216,9 +216,7 @@ def check_sizes(model: Any, graph: Mapping[str, Iterable[str]], sizes: Sizes, or
             f"{origin}: expected at most {MAX_PAIRS:,} pairs of rules, initial assignments and kinetic laws "
             "that build on each other, directly or not"
         )
-    found = [
-        (where, symbol, sizes.expand(math)) for where, symbol, math in formulas(model) if not math.isLambda()
-    ]
+    found = [(where, symbol, sizes.expand(math)) for where, symbol, math in formulas(model) if not math.isLambda()]
     defined = {symbol: names for _, symbol, names in found if symbol}
     known: dict[str, tuple[int, int]] = {}  # symbol -> terms and depth, all written out
 

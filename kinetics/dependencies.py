@@ -249,7 +249,14 @@ def analyse(model: Any) -> Dependencies:
     parts = Parts(model)
     graph: Graph = {}
     missing = parts.missing
-    for source in (parts.assigned, parts.rates, parts.initial, parts.laws, parts.stoichiometries, parts.events):
+    for source in (
+        parts.assigned,
+        parts.rates,
+        parts.initial,
+        parts.laws,
+        parts.stoichiometries,
+        parts.events,
+    ):
         for key, used in source.items():
             graph.setdefault(key, set()).update(used)
     for species in _items(model.getNumSpecies(), model.getSpecies):

@@ -26,7 +26,7 @@ from kinetics.errors import InputError, UnitError
 from kinetics.experiment import Experiment, Given, Period
 from kinetics.model import Model
 from kinetics.observable import Readout, measure
-from kinetics.simulation import value_in
+from kinetics.schedule import value_in
 from kinetics.units import Quantity, quantity
 
 if TYPE_CHECKING:

@@ -176,9 +176,9 @@ def message(error: Any) -> str:
     """What libSBML says, without the paragraph of the specification it quotes first."""
     text: str = error.getMessage()
     _, found, detail = text.partition("Reference:")
-    detail = " ".join(detail.partition("\n")[2].split()) if found else ""
+    detail = " ".join(detail.partition("\n")[2].split()).lstrip(".[") if found else ""
     short = error.getShortMessage().strip()
-    whole = " ".join(text.split()) if not detail else detail
+    whole = detail or " ".join(text.split())
     shown = f"{short}: {whole}" if short and not whole.startswith(short) else whole
     return shown if len(shown) <= 400 else shown[:397] + "..."
 

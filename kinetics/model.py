@@ -9,7 +9,7 @@ import math
 import numbers
 import os
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -196,21 +196,26 @@ class Model:
             raise UnknownName("species, parameter or compartment", name, known, f"model {self.name!r}")
         return found
 
-    def formula(self, text: str, what: str = "formula") -> Expression:
-        """A formula over this model's symbols and readouts, written out in symbols alone."""
+    def formula(self, text: str, what: str = "formula", symbols: Collection[str] = ()) -> Expression:
+        """A formula over this model's symbols and readouts, written out in symbols alone.
+
+        ``symbols`` are further names it may use.
+        """
         from kinetics.expression import substitute
 
         own = frozenset(RESERVED & self.description.entities.keys())
         parsed = parse(text if text in self.description.entities else self.readouts.get(text, text), own)
         for _ in range(8):  # a readout may name another; eight levels are more than anyone writes
-            named = parsed.names & (self.readouts.keys() - self.description.entities.keys())
+            named = parsed.names & (self.readouts.keys() - self.description.entities.keys() - set(symbols))
             if not named:
                 break
             parsed = substitute(parsed, {name: parse(self.readouts[name], own) for name in named})
         known = {*self.description.entities, *self.readouts}
         for name in sorted(parsed.names - {"$time"}):
-            if name not in self.description.entities:
-                raise UnknownName("species, parameter or readout", name, known, f"{what} of model {self.name!r}")
+            if name not in self.description.entities and name not in symbols:
+                raise UnknownName(
+                    "species, parameter or readout", name, known | set(symbols), f"{what} of model {self.name!r}"
+                )
         return parsed
 
     def unit_of(self, text: str) -> str:

@@ -19,7 +19,8 @@ from kinetics.engine import Solver
 from kinetics.errors import InputError, SimulationError
 from kinetics.experiment import Condition, Experiment, Given
 from kinetics.model import Model
-from kinetics.simulation import resolve, simulate_many, time_in
+from kinetics.schedule import resolve, time_in
+from kinetics.simulation import simulate_many
 from kinetics.units import Quantity, quantity
 
 FloatArray = npt.NDArray[np.float64]

@@ -79,7 +79,8 @@ def new_axes(width: float = SIZE[0], height: float = SIZE[1]) -> Axes:
     with rc_context(_STYLE):
         figure = Figure(figsize=(width, height), layout="constrained")
         FigureCanvasAgg(figure)
-        return figure.add_subplot()
+        ax: Axes = figure.add_subplot()
+        return ax
 
 
 def _axes(ax: Axes | None) -> Axes:
@@ -88,7 +89,8 @@ def _axes(ax: Axes | None) -> Axes:
     from matplotlib import pyplot, rc_context  # notebooks show figures that pyplot made
 
     with rc_context(_STYLE):
-        return pyplot.subplots(figsize=SIZE, layout="constrained")[1]
+        made: Axes = pyplot.subplots(figsize=SIZE, layout="constrained")[1]
+        return made
 
 
 def _figure(ax: Axes) -> Figure:
@@ -139,7 +141,9 @@ def _plain(text: str) -> str:
 
 
 def _with_unit(name: str, unit: str) -> str:
-    return _plain(f"{name} ({unit.replace('u', 'µ', 1) if unit[:2] in ('uM', 'um', 'ug') else unit})" if unit else name)
+    if unit in ("", "dimensionless"):
+        return _plain(name)
+    return _plain(f"{name} ({'µ' + unit[1:] if unit[:2] in ('uM', 'um', 'ug') else unit})")
 
 
 def _number(value: float) -> str:
@@ -267,7 +271,9 @@ def _dose_axis(ax: Axes, lowest: float, highest: float, with_zero: bool) -> floa
 
     ax.set_xscale("log")
     zero = float(lowest / 10.0**0.9)
-    decades: list[float] = [10.0**k for k in range(math.ceil(math.log10(lowest) - 1e-9), math.floor(math.log10(highest) + 1e-9) + 1)]
+    decades: list[float] = [
+        10.0**k for k in range(math.ceil(math.log10(lowest) - 1e-9), math.floor(math.log10(highest) + 1e-9) + 1)
+    ]
     if not decades:  # all doses within one decade
         decades = [lowest, highest] if highest > lowest else [lowest]
     step = 1 + (len(decades) - 1) // 8
@@ -352,15 +358,9 @@ def plot_shift(
         xytext=(0, 4), textcoords="offset points", ha="center", va="bottom", fontsize="medium", fontweight="bold",
         bbox={"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": "none", "alpha": 0.85}, zorder=4.5,
     )  # fmt: skip
-    where = "right" if ratio >= 1.0 else "left"
     unit = f" {control.dose_unit}" if control.dose_unit else ""
-    ax.set_title(
-        _plain(
-            f"EC50 {shift.control.ec50:.3g} to {shift.treated.ec50:.3g}{unit}, to the {where}; "
-            f"Emax {shift.emax_ratio:.2f} times that of the control"
-        ),
-        fontsize="medium",
-    )
+    title = f"EC50 {shift.control.ec50:.3g} to {shift.treated.ec50:.3g}{unit}, Emax {shift.emax_ratio:.2f} of control"
+    ax.set_title(_plain(title), fontsize="medium", pad=8.0)
     return ax
 
 

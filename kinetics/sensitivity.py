@@ -33,7 +33,7 @@ from kinetics.reach import Changes, Reach, needed_states, reaches
 from kinetics.slopes import Slopes
 
 FEW_STATES = 48  # companions in one block: beyond it the dense solver's cost per column rises (measured)
-LONG = 40  # operations from which a repeated formula is worth a name of its own
+LONG = 40  # operations that a name for a repeated formula has to save
 
 
 @dataclass(frozen=True)
@@ -232,7 +232,7 @@ def _shortened(
         size[node] = 1 + sum(size[arg] for arg in node.args)
         changed = any(short[arg] is not arg for arg in node.args)
         short[node] = rebuild(node, [short[arg] for arg in node.args]) if changed else node
-        if uses.get(node, 0) > 1 and size[node] > LONG:
+        if size[node] * (uses.get(node, 0) - 1) > LONG:
             name = fresh(f"part_{len(parts)}")
             parts[name] = short[node]
             short[node], size[node] = Symbol(name), 1

@@ -7,6 +7,7 @@ together (`kinetics.flattening`), libSBML's consistency checks, and what those l
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,8 +20,20 @@ from kinetics.errors import InvalidModel, UnsupportedModel
 from kinetics.flattening import describe_errors, flatten, message
 from kinetics.xmlscan import is_text, load_text, scan_xml
 
+_UNITS = "UNITS_CONSISTENCY"
+_CATEGORIES = (
+    _UNITS,
+    "GENERAL_CONSISTENCY",
+    "IDENTIFIER_CONSISTENCY",
+    "MATHML_CONSISTENCY",
+    "SBO_CONSISTENCY",
+    "OVERDETERMINED_MODEL",
+    "MODELING_PRACTICE",
+)
 
+MAX_SHOWN = 5  # messages of one kind
 MAX_UNIT_WORK = 1_000_000  # sum of the squared sizes of all formulas
+
 
 @dataclass(frozen=True)
 class CheckedModel:
@@ -31,6 +44,23 @@ class CheckedModel:
     origin: str  # name of the file without its folder, or "text"
     warnings: tuple[str, ...]  # what does not stop a simulation but a user should know
     missing: frozenset[str]  # identifiers without a value; see `kinetics.dependencies.missing_behind`
+
+    def engine_sbml(self) -> str:
+        """`sbml`, with NaN for parameters that have no value.
+
+        The engine refuses to load a parameter without a value even if nothing depends on it.  NaN, and not
+        a number that works, so that a result which depends on it after all cannot pass for one.  (Species
+        and compartments the engine fills in itself, with 0 and 1: ask `missing_behind` before each run.)
+        """
+        import libsbml
+
+        document = libsbml.readSBMLFromString(self.sbml)
+        model = document.getModel()
+        lacking = [p for p in (model.getParameter(key) for key in sorted(self.missing)) if p is not None]
+        for parameter in lacking:
+            parameter.setValue(math.nan)
+        text: str = libsbml.writeSBMLToString(document) if lacking else self.sbml
+        return text
 
 
 def read_sbml(source: str | os.PathLike[str]) -> CheckedModel:
@@ -122,18 +152,6 @@ def unit_report(sbml: str) -> tuple[str, ...]:
     )
 
 
-_UNITS = "UNITS_CONSISTENCY"
-_CATEGORIES = (
-    _UNITS,
-    "GENERAL_CONSISTENCY",
-    "IDENTIFIER_CONSISTENCY",
-    "MATHML_CONSISTENCY",
-    "SBO_CONSISTENCY",
-    "OVERDETERMINED_MODEL",
-    "MODELING_PRACTICE",
-)
-
-
 def _unit_summary(sbml: str, sizes: list[int]) -> tuple[str, ...]:
     # libSBML takes the square of a formula's size: 1.6 s for a sum of 1000 terms, minutes for 10 000
     if sum(size**2 for size in sizes) > MAX_UNIT_WORK:
@@ -161,11 +179,14 @@ def _check_consistency(document: Any, origin: str) -> tuple[str, ...]:
     }
     errors = (document.getError(i) for i in range(document.getNumErrors()))
     notes = [f"line {error.getLine()}: {message(error)}" for error in errors if error.getCategory() in judged]
-    return tuple(dict.fromkeys(notes))
+    return tuple(dict.fromkeys(notes))[:MAX_SHOWN]
 
 
 def _warnings(model: Any, packages: frozenset[str], needs: Dependencies) -> Iterator[str]:
-    yield from needs.missing.values()
+    lacking = list(needs.missing.values())
+    yield from lacking[:MAX_SHOWN]
+    if len(lacking) > MAX_SHOWN:
+        yield f"{len(lacking) - MAX_SHOWN} more values are missing"
     if model.getNumConstraints():
         yield f"constraints of the model are not watched during a simulation ({model.getNumConstraints()})"
     ignored = sorted(packages - {"comp", "layout", "render", "groups"})
@@ -187,13 +208,13 @@ def _check_supported(model: Any, origin: str) -> None:
         if reaction.getFast():
             found.append(f"fast reaction {reaction.getId()!r}")
     delaying: set[str] = set()  # functions with delay() in them; one nobody calls does no harm
-    for where, symbol, math in formulas(model):
-        kinds = {node.getType() for node in nodes(math)}
-        called = {node.getName() for node in nodes(math) if node.getType() == libsbml.AST_FUNCTION}
+    for where, symbol, formula in formulas(model):
+        kinds = {node.getType() for node in nodes(formula)}
+        called = {node.getName() for node in nodes(formula) if node.getType() == libsbml.AST_FUNCTION}
         if where == "constraint":  # the engine ignores constraints
             continue
         if libsbml.AST_FUNCTION_DELAY in kinds or called & delaying:
-            if math.isLambda():
+            if formula.isLambda():
                 delaying.add(symbol)
             else:
                 found.append(f"delay() in the {where}")
@@ -201,15 +222,15 @@ def _check_supported(model: Any, origin: str) -> None:
             found.append(f"an empty formula in the {where}")
         found += [
             f"factorial of {node.getChild(0).getValue():g} in the {where}, which is infinite (170 is the most)"
-            for node in nodes(math)  # the engine computes it step by step until its stack overflows
+            for node in nodes(formula)  # the engine computes it step by step until its stack overflows
             if node.getType() == libsbml.AST_FUNCTION_FACTORIAL
             and node.getNumChildren() == 1
             and node.getChild(0).isNumber()
             and node.getChild(0).getValue() > 170
         ]
     if found:
-        more = f" and {len(found) - 5} more" if len(found) > 5 else ""
-        raise UnsupportedModel(f"{origin}: cannot be simulated here: {'; '.join(found[:5])}{more}")
+        more = f" and {len(found) - MAX_SHOWN} more" if len(found) > MAX_SHOWN else ""
+        raise UnsupportedModel(f"{origin}: cannot be simulated here: {'; '.join(found[:MAX_SHOWN])}{more}")
 
 
 def _shorten(text: str, most: int = 80) -> str:

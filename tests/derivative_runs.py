@@ -87,7 +87,7 @@ def along(runs: Runs, columns, times, **options):
     solver = Variational(equations, columns)
     assert not solver.inexact
     weights, start = solver.arrays(slopes)
-    return solver.solve(lambda t: runs.simulate(t, values), np.asarray(times), values, weights, start, **options)
+    return solver.solve(lambda t: runs.simulate(t, values), np.asarray(times), values, weights, start, **options).values
 
 
 def moving_columns(equations: Equations):

@@ -176,7 +176,17 @@ def test_more_models_than_engines_are_kept():
 
 @pytest.mark.parametrize(
     "name",
-    ["simulate", "reset", "resetToOrigin", "getValue", "setValue", "getIntegrator", "timeCourseSelections", "this", "n"],
+    [
+        "simulate",
+        "reset",
+        "resetToOrigin",
+        "getValue",
+        "setValue",
+        "getIntegrator",
+        "timeCourseSelections",
+        "this",
+        "n",
+    ],
 )
 def test_a_model_may_name_its_parameter_like_a_method_of_the_engine(decay, name):
     """In the raw engine a parameter called `simulate` deletes that method for the whole process."""
@@ -229,7 +239,9 @@ def test_absolute_tolerance_is_what_was_asked_for_whatever_the_initial_values():
 def test_default_accuracy_on_every_time_scale(pk):
     for k_a, k_e in ((1e-4, 1e-2), (1.0, 1e-3), (1e3, 1.0)):
         times = np.array([0.1, 1.0, 3.0]) / k_e
-        course = simulate(pk, Experiment(Period(0.0, {"Gut": 10.0})), times, ["Drug"], parameters={"k_a": k_a, "k_e": k_e})
+        course = simulate(
+            pk, Experiment(Period(0.0, {"Gut": 10.0})), times, ["Drug"], parameters={"k_a": k_a, "k_e": k_e}
+        )
         exact = 10.0 * k_a / (k_a - k_e) * (np.exp(-k_e * times) - np.exp(-k_a * times))
         assert_allclose(course["Drug"], exact, rtol=RTOL)
 
@@ -258,9 +270,11 @@ def test_worker_processes_give_the_same_bits_as_none(antagonist, delayed):
 
 def test_errors_of_workers_arrive_as_our_own(blows_up):
     protocol = DoseProtocol("a", [0.1, 0.2, 5.0], Readout.at("x", 2.0))
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        with pytest.raises(IntegrationFailed, match="blows_up"):
-            dose_response(blows_up, protocol, executor=pool)
+    with (
+        ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool,
+        pytest.raises(IntegrationFailed, match="blows_up"),
+    ):
+        dose_response(blows_up, protocol, executor=pool)
 
 
 def test_models_survive_pickling_with_their_values(decay):

@@ -71,7 +71,9 @@ def test_molar_mass_is_asked_for_never_guessed():
             convert("1 ng/ml", "nM", molar_mass=wrong)
 
 
-@pytest.mark.parametrize("value, to", [("3 h", "nM"), ("3 nM", "min"), ("3 nM", "nmol"), ("3 U/ml", "nM"), ("3 %", "nM")])
+@pytest.mark.parametrize(
+    "value, to", [("3 h", "nM"), ("3 nM", "min"), ("3 nM", "nmol"), ("3 U/ml", "nM"), ("3 %", "nM")]
+)
 def test_other_dimensions_are_refused(value, to):
     with pytest.raises(UnitError, match="dimensions differ"):
         convert(value, to, molar_mass=100.0)
@@ -87,7 +89,8 @@ def test_a_unit_is_refused_where_the_model_declares_none():
 @pytest.mark.parametrize(
     "text",
     ["", "nM", "three nM", "3 florps", "3 nM)", "3 ((((", "3 __import__('os')", "3 nM; 4", "3 nM^99", "3 9**9**9",
-     "3 nM**9", "3 [concentration]", "3 '", "3 \x00", "3 " + "n" * 100, "3 nM\nx = 5", "3 @", "0x10 nM", "1_000 nM", "--3 nM"],
+     "3 nM**9", "3 [concentration]", "3 '", "3 \x00", "3 " + "n" * 100, "3 nM\nx = 5", "3 @",
+     "0x10 nM", "1_000 nM", "--3 nM"],
 )  # fmt: skip
 def test_hostile_text_is_refused_in_our_words(text):
     with pytest.raises(UnitError):
@@ -106,7 +109,7 @@ def test_units_with_an_offset_or_logarithm_are_refused_as_units_not_as_crashes(u
 @example("1/(nM-nM)")
 @example("m^0.5")
 @example("nM^(h)")
-@example("a"*20)
+@example("a" * 20)
 def test_any_text_is_read_or_refused(text):
     """No text reaches pint that makes it raise anything of its own, hang or execute."""
     for to in ("nM", "min", ""):
@@ -117,7 +120,9 @@ def test_any_text_is_read_or_refused(text):
         assert isinstance(result, float)
 
 
-@given(st.floats(1e-9, 1e9), st.sampled_from(["pM", "nM", "uM", "mM", "M"]), st.sampled_from(["pM", "nM", "uM", "mM", "M"]))
+@given(
+    st.floats(1e-9, 1e9), st.sampled_from(["pM", "nM", "uM", "mM", "M"]), st.sampled_from(["pM", "nM", "uM", "mM", "M"])
+)
 def test_there_and_back(value, one, other):
     assert convert(Quantity(convert(Quantity(value, one), other), other), one) == pytest.approx(value, rel=1e-12)
 
@@ -130,10 +135,19 @@ def test_values_of_another_type_are_refused():
 
 def test_doses_are_log_spaced_with_both_ends():
     grid = doses("10 pM", "1 uM", per_decade=2, zero=True)
-    assert [dose.value for dose in grid] == pytest.approx([0.0, *(10.0 * 10.0 ** (i / 2) for i in range(11))], rel=1e-12)
+    assert [dose.value for dose in grid] == pytest.approx(
+        [0.0, *(10.0 * 10.0 ** (i / 2) for i in range(11))], rel=1e-12
+    )
     assert {dose.unit for dose in grid} == {"pM"}
     assert (grid[1].value, grid[-1].value) == (10.0, 1e6)
-    for low, high in (("1 nM", "1 nM"), ("2 nM", "1 nM"), ("0 nM", "1 nM"), ("1", "2"), ("1 nM", "1 h"), ("1 nM", "inf nM")):
+    for low, high in (
+        ("1 nM", "1 nM"),
+        ("2 nM", "1 nM"),
+        ("0 nM", "1 nM"),
+        ("1", "2"),
+        ("1 nM", "1 h"),
+        ("1 nM", "inf nM"),
+    ):
         with pytest.raises(InputError):
             doses(low, high)
     with pytest.raises(InputError, match="per decade"):

@@ -65,6 +65,9 @@ class Assay:
         return kin.DoseProtocol(self.target, self.doses, kin.Readout.at(self.readout, self.at), schedule)
 
 
+TREATED = Assay(imatinib=PAPER)  # the treated arm of Thiant 2017; `vehicle` gives its control
+
+
 class Bench:
     """Models by name and the curves simulated on them so far."""
 
@@ -155,6 +158,11 @@ def equieffective(control: kin.DoseResponseCurve, treated: kin.DoseResponseCurve
     if float(np.max(treated.responses)) < level:
         return NEVER
     return ratio(treated.dose_for(level), control.dose_for(level))
+
+
+def fold(shift: float) -> str:
+    """A shift in words."""
+    return "beyond the highest dose" if shift == NEVER else f"{shift:.3g}x"
 
 
 def known_parameters(models: Mapping[str, kin.Model], parameters: Mapping[str, float]) -> None:

@@ -60,5 +60,7 @@ def _verdict(claim: Claim, bench: Bench) -> Verdict:
         return Verdict(claim, Status.NOT_ANSWERED, explanation=str(missing))
     except KineticsError as error:
         return Verdict(claim, Status.FAILS, "no value: the simulation failed", {}, str(error))
-    status = Status.HOLDS if finding.holds else Status.FAILS
-    return Verdict(claim, status, finding.value, finding.numbers, claim.remark)
+    if finding.holds:
+        return Verdict(claim, Status.HOLDS, finding.value, finding.numbers, claim.remark)
+    explanation = " ".join(part for part in (claim.remark, claim.failing) if part)
+    return Verdict(claim, Status.FAILS, finding.value, finding.numbers, explanation)

@@ -46,6 +46,7 @@ class Claim:
     how: How | None = None  # set where a bundled model answers it
     why_how: str = ""  # the reason for `how`
     remark: str = ""  # what to know about the value
+    failing: str = ""  # what is behind it where it fails
     open: str = ""  # why it is not answered, or out of scope; "" where it is answered
     thresholds: Mapping[str, float] = field(default_factory=dict)  # the numbers of the criterion
 
@@ -100,3 +101,23 @@ def find_claim(name: str) -> Claim:
         if claim.id == name:
             return claim
     raise UnknownName("claim", name, [claim.id for claim in ledger()], "the ledger")
+
+
+@dataclass(frozen=True)
+class DeclaredRange:
+    """How far a parameter may lie from its value before anyone would object, and the reason."""
+
+    lower: float  # in the model's unit
+    upper: float
+    why: str
+
+
+@functools.cache
+def declared_ranges() -> Mapping[str, DeclaredRange]:
+    """By parameter of the IL-7 model; what `How` refers to."""
+    text = resources.files("fits.claims").joinpath("ranges.toml").read_text(encoding="utf-8")
+    found = {}
+    for name, row in tomllib.loads(text).items():
+        lower, upper = row["range"]
+        found[name] = DeclaredRange(float(lower), float(upper), row["why"])
+    return MappingProxyType(found)

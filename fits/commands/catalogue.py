@@ -113,7 +113,9 @@ def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _as_json(model: Model, rows: list[dict[str, Any]]) -> dict[str, Any]:
     entry = model.entry
-    tables = {f"{kind}s" if kind != "species" else kind: [] for kind in ("compartment", "species", "parameter")}
+    tables: dict[str, list[Any]] = {
+        f"{kind}s" if kind != "species" else kind: [] for kind in ("compartment", "species", "parameter")
+    }
     for row in rows:
         kind = row.pop("kind")
         tables[f"{kind}s" if kind != "species" else kind].append(row)

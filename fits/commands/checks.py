@@ -4,14 +4,31 @@ from __future__ import annotations
 
 import argparse
 
-from fits.commands.common import one_line, print_json
+from fits.commands.common import heartbeat, one_line, print_json, warn
+
+
+def reproduce_command(args: argparse.Namespace) -> int:
+    """Check every claim, print the table and write the page; 0 core claims hold, 1 one fails."""
+    from fits.report import check_target, write_page
+    from fits.reproduce import reproduce
+
+    if not args.no_page:
+        check_target(args.output, force=args.force)
+    with heartbeat("simulating the papers", args):
+        reproduction = reproduce()
+    print(reproduction.to_json() if args.json else reproduction.table(), flush=True)
+    if not args.no_page:
+        write_page(reproduction, args.output, force=args.force)
+        warn(f"the page is {args.output}", args)
+    return reproduction.exit_status
 
 
 def doctor_command(args: argparse.Namespace) -> int:
     """Examine the installation; 0 sound, 1 not sound."""
     from fits.doctor import Health, examine
 
-    diagnosis = examine()
+    with heartbeat("importing everything", args):
+        diagnosis = examine()
     if args.json:
         print_json(diagnosis.to_dict())
         return int(not diagnosis.sound)

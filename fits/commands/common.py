@@ -10,12 +10,14 @@ import re
 import sys
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, Future
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
+    from kinetics.accuracy import Convergence
     from kinetics.engine import Solver
     from kinetics.model import Model
 
@@ -67,7 +69,7 @@ def tsv(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 def with_unit(name: str, unit: str) -> str:
     """``"IL7 [ng/ml]"``, the head of a column."""
-    return f"{name} [{unit}]" if unit else name
+    return f"{name} [{unit}]" if unit and unit != "dimensionless" else name
 
 
 # --- JSON and files -----------------------------------------------------------------------------------------
@@ -219,7 +221,7 @@ def load(args: argparse.Namespace) -> Model:
 
 def parameters(model: Model, texts: Iterable[str], option: str) -> dict[str, float]:
     """Values in the model's units."""
-    from kinetics.simulation import value_in
+    from kinetics.schedule import value_in
 
     return {name: value_in(model, name, text) for name, text in assignments(texts, option).items()}
 
@@ -230,6 +232,20 @@ def solver(args: argparse.Namespace) -> Solver:
 
     given = {name: getattr(args, name) for name in ("rtol", "atol") if getattr(args, name) is not None}
     return Solver(**given)
+
+
+def check_json(check: Convergence | None) -> dict[str, Any]:
+    """What ``--check`` found, for JSON; nothing where it was not asked for."""
+    if check is None:
+        return {}
+    tighter = {"rtol": check.tighter.rtol, "atol": check.tighter.atol}
+    return {"check": {"largest_relative_difference": check.largest, "where": check.where, "tighter": tighter}}
+
+
+def say_check(check: Convergence | None, args: argparse.Namespace) -> None:
+    """The same as a line on standard error, where it does not get into the table."""
+    if check is not None and not args.json:
+        print(f"kinetics: check: {one_line(str(check))}", file=sys.stderr)
 
 
 def check_outputs(args: argparse.Namespace) -> None:
@@ -270,37 +286,37 @@ def silent(args: argparse.Namespace) -> bool:
 
 
 @contextmanager
-def progress(total: int | None, text: str, args: argparse.Namespace) -> Iterator[Any]:
-    """A bar on standard error that appears after two seconds; ``bar.update(1)`` moves it."""
-    from tqdm import tqdm
+def heartbeat(text: str, args: argparse.Namespace) -> Iterator[None]:
+    """After two seconds, a line on standard error that says what is going on and for how long."""
+    if silent(args):
+        yield
+        return
+    import threading
 
-    with tqdm(total=total, desc=text, delay=2.0, leave=False, disable=silent(args), file=sys.stderr) as bar:
-        yield bar
+    ended = threading.Event()
 
+    def beat() -> None:
+        if ended.wait(2.0):
+            return
+        from tqdm import tqdm
 
-class _Counting(Executor):
-    """Hands work on (or does it at once) and moves a bar for each piece that is done."""
+        with tqdm(desc=text, bar_format="{desc} {elapsed}", leave=False, file=sys.stderr) as bar:
+            bar.start_t -= 2.0
+            while not ended.wait(0.5):
+                bar.refresh()
 
-    def __init__(self, inner: Executor | None, bar: Any) -> None:
-        self.inner, self.bar = inner, bar
-
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        future: Future[Any]
-        if self.inner is not None:
-            future = self.inner.submit(fn, *args, **kwargs)
-        else:
-            future = Future()
-            try:
-                future.set_result(fn(*args, **kwargs))
-            except Exception as error:
-                future.set_exception(error)
-        future.add_done_callback(lambda _: self.bar.update(1))
-        return future
+    thread = threading.Thread(target=beat, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join(timeout=2.0)
 
 
 @contextmanager
-def workers(args: argparse.Namespace, text: str) -> Iterator[Executor | None]:
-    """What runs the doses: nothing special, one process with a bar, or several processes.
+def workers(args: argparse.Namespace) -> Iterator[Executor | None]:
+    """What runs the doses: this process, or several.
 
     Raises:
         InputError: fewer than one worker, or far more than processors.
@@ -310,22 +326,18 @@ def workers(args: argparse.Namespace, text: str) -> Iterator[Executor | None]:
     most = 8 * (os.cpu_count() or 1)
     if not 1 <= args.workers <= most:
         raise InputError(f"--workers must be between 1 and {most}, got {args.workers}")
-    if args.workers == 1 and silent(args):
+    if args.workers == 1:
         yield None
         return
-    with progress(None, text, args) as bar:
-        if args.workers == 1:
-            yield _Counting(None, bar)
-            return
-        import multiprocessing
-        from concurrent.futures import ProcessPoolExecutor
+    import multiprocessing
+    from concurrent.futures import ProcessPoolExecutor
 
-        context = multiprocessing.get_context("spawn")  # a forked engine is not safe
-        pool = ProcessPoolExecutor(args.workers, mp_context=context, initializer=_ignore_interrupts)
-        try:
-            yield _Counting(pool, bar)
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+    context = multiprocessing.get_context("spawn")  # a forked engine is not safe
+    pool = ProcessPoolExecutor(args.workers, mp_context=context, initializer=_ignore_interrupts)
+    try:
+        yield pool
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _ignore_interrupts() -> None:

@@ -13,12 +13,15 @@ import pandas as pd
 
 from fits.commands.common import (
     assignments,
+    check_json,
     check_outputs,
+    heartbeat,
     listed,
     load,
     one_line,
     parameters,
     print_json,
+    say_check,
     solver,
     steps,
     tsv,
@@ -29,6 +32,7 @@ from fits.commands.common import (
     write_csv,
     write_new,
 )
+from kinetics.accuracy import curve_convergence
 from kinetics.catalogue import DoseRange, ProtocolEntry, Step
 from kinetics.curves import CurveDescription, EC50Status
 from kinetics.dosing import DoseProtocol, DoseResponseCurve, Shift, compare, dose_response
@@ -136,12 +140,16 @@ def dose_response_command(args: argparse.Namespace) -> int:
     lead: Steps = steps(args.steps, "--step") or (_as_steps(chosen.steps) if chosen else [])
     protocol = protocol_of(model, args, chosen, lead, assignments(args.sets, "--set"))
     values, settings = parameters(model, args.param, "--param"), solver(args)
-    with workers(args, protocol.target) as executor:
+    with heartbeat("simulating", args), workers(args) as executor:
         curve = dose_response(
             model, protocol, label=model.variant_name, solver=settings, parameters=values, executor=executor
         )
+        check = None
+        if args.check:
+            check = curve_convergence(model, protocol, solver=settings, parameters=values)
     if args.percent_of_maximum:
         curve = curve.percent_of_maximum()
+    say_check(check, args)
     _write([curve], None, args)
     if args.json:
         print_json(
@@ -152,6 +160,7 @@ def dose_response_command(args: argparse.Namespace) -> int:
                 "parameters": values,
                 "read_at": str(protocol.readout.time) if protocol.readout.time else "steady state",
                 **_curve_json(curve),
+                **check_json(check),
                 "solver": {"rtol": settings.rtol, "atol": settings.atol},
                 "versions": versions(),
             }
@@ -182,8 +191,8 @@ def _said(curve: DoseResponseCurve) -> str:
     }[described.status]
     shape = "" if math.isnan(described.hill) else f", Hill slope {described.hill:.3g}"
     plateau = "" if described.plateau_reached else "; the highest dose does not reach the plateau"
-    top = with_unit(f"{described.top:.4g}", curve.response_unit)
-    return f"{ec50}, from {described.bottom:.4g} to {top}{shape}{plateau}"
+    span = f"from {described.bottom:.4g} to {described.top:.4g} {curve.response_unit}".rstrip()
+    return f"{ec50}, {span}{shape}{plateau}"
 
 
 def _curve_json(curve: DoseResponseCurve) -> dict[str, Any]:
@@ -253,7 +262,7 @@ def shift_command(args: argparse.Namespace) -> int:
     values = parameters(model, args.param, "--param")
     other = {**values, **_mechanism(model, args), **parameters(model, args.treated_param, "--treated-param")}
     settings = solver(args)
-    with workers(args, "two curves") as executor:
+    with heartbeat("simulating", args), workers(args) as executor:
         control = dose_response(
             model, protocol_of(model, args, chosen, before, common),
             label=labels[0], solver=settings, parameters=values, executor=executor,
@@ -318,7 +327,8 @@ def _arms(model: Model, args: argparse.Namespace) -> tuple[ProtocolEntry | None,
     chosen = catalogue_protocol(model, args.protocol) or _with_drug_of(model)
     if chosen is None or model.entry is None:
         raise InputError(
-            "what is the treatment? pass --treated, as in --treated '24 h:Imatinib=3 uM', --treated-set or --treated-param"
+            "what is the treatment? pass --treated, as in --treated '24 h:Imatinib=3 uM', "
+            "--treated-set or --treated-param"
         )
     drug = model.entry.drug
     before = own or _as_steps(chosen.without(drug))

@@ -11,11 +11,14 @@ import numpy as np
 
 from fits.commands.common import (
     assignments,
+    check_json,
     check_outputs,
+    heartbeat,
     listed,
     load,
     parameters,
     print_json,
+    say_check,
     solver,
     steps,
     tsv,
@@ -24,11 +27,12 @@ from fits.commands.common import (
     write_csv,
     write_new,
 )
+from kinetics.accuracy import convergence
 from kinetics.errors import InputError
 from kinetics.experiment import Experiment
 from kinetics.model import Model
+from kinetics.schedule import time_in
 from kinetics.simulation import simulate as run
-from kinetics.simulation import time_in
 from kinetics.timecourse import TimeCourse
 
 POINTS = 61
@@ -72,14 +76,19 @@ def simulate(args: argparse.Namespace) -> int:
     model = load(args)
     experiment, times, settings = experiment_of(args), times_of(model, args), solver(args)
     values = parameters(model, args.param, "--param")
-    course = run(model, experiment, times, args.observe, solver=settings, parameters=values)
+    with heartbeat("simulating", args):
+        course = run(model, experiment, times, args.observe, solver=settings, parameters=values)
+        check = None
+        if args.check:
+            check = convergence(model, experiment, times, args.observe, solver=settings, parameters=values)
     if args.plot:
         _plot(course, args)
     if args.csv:
         write_csv(course.to_frame(), args)
     if args.json:
-        print_json(_as_json(model, course, values))
-    elif args.csv != "-":
+        print_json({**_as_json(model, course, values), **check_json(check)})
+    say_check(check, args)
+    if not args.json and args.csv != "-":
         heads = [with_unit(name, unit) for name, unit in zip(course.observables, course.units, strict=True)]
         rows = ([float(t), *map(float, row)] for t, row in zip(course.times, course.values, strict=True))
         print(tsv([with_unit("time", course.time_unit), *heads], rows))
