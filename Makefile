@@ -28,13 +28,15 @@ help:
 # make itself ends with 2 for any failure, so the status of the command is printed: 0, 1 and 2 mean different things.
 reproduce: $(VENV)/run.stamp
 	@status=0; "$(VENV)/bin/kinetics" reproduce $(ARGS) || status=$$?; \
-	echo "kinetics reproduce: exit status $$status" >&2; exit $$status
+	echo "kinetics reproduce: exit status $$status (0: no answered core claim fails, 1: one does, 2: it could not run)" >&2; \
+	exit $$status
 
 test: $(VENV)/test.stamp
 	$(PY) -m pytest -m "not slow" $(ARGS)
 
 test-all: test
 	$(PY) -m pytest -m slow $(ARGS)
+	@if ls notebooks/*.ipynb >/dev/null 2>&1; then set -x; $(PY) -m pytest --nbmake --nbmake-timeout=600 notebooks; fi
 
 bench: $(VENV)/test.stamp
 	$(PY) benchmarks/dose_response.py $(ARGS)

@@ -1,28 +1,28 @@
 """Is this installation sound?  What ``kinetics doctor`` looks at, and what to do about what it finds.
 
 Two distributions on PyPI are called ``kinetics`` and ``fits``; installing one of them over this project overwrites
-its files without a word.  So this module imports nothing but the standard library at its top, and whatever could
-be broken (or crash) is tried in a process of its own.
+its files without a word.  So this module needs nothing but the standard library, and whatever could be broken
+(or crash) is tried by `fits.trials` in a process of its own.
 """
 
 from __future__ import annotations
 
 import base64
+import csv
 import enum
 import hashlib
 import importlib.util
-import json
 import platform
 import re
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import TextIO
+
+from fits.trials import run_trials
 
 DISTRIBUTION = "cytokine-kinetics"
 PACKAGES = ("kinetics", "fits", "sbml")  # the top-level packages of this project
@@ -43,7 +43,6 @@ NEEDED = (
     ("six", "six", (1,), None),
 )
 LEAST_SPACE = 50_000_000  # bytes in the folder for temporary files
-PATIENCE = 180.0  # seconds for the trials; a cold start of all packages takes up to 30
 REINSTALL = f"python -m pip install --force-reinstall --no-deps {DISTRIBUTION}"
 
 
@@ -92,7 +91,7 @@ def examine() -> Diagnosis:
         *ownership(distributions),
         *origins({name: _location(name) for name in PACKAGES}),
     ]
-    results, ending = _trials()
+    results, ending = run_trials([module for _, module, _, _ in NEEDED])
     findings += dependencies({_canonical(d.name): d.version for d in distributions if d.name}, results, ending)
     findings += works(results, ending)
     findings += temporary_files(tempfile.gettempdir)
@@ -173,17 +172,14 @@ def installed(distributions: Iterable[metadata.Distribution]) -> Iterator[Findin
     versions = sorted({item.version for item in own})
     changed, missing = [], []
     for item in own:
-        for file in item.files or ():
-            if file.parts[0] not in PACKAGES or file.hash is None or "__pycache__" in file.parts:
-                continue
+        for file, kind, expected in _recorded(item):
             try:
                 content = Path(str(item.locate_file(file))).read_bytes()
             except OSError:
-                missing.append(str(file))
+                missing.append(file)
                 continue
-            digest = base64.urlsafe_b64encode(hashlib.new(file.hash.mode, content).digest()).decode().rstrip("=")
-            if digest != file.hash.value:
-                changed.append(str(file))
+            if base64.urlsafe_b64encode(hashlib.new(kind, content).digest()).decode().rstrip("=") != expected:
+                changed.append(file)
     said = f"{DISTRIBUTION} {', '.join(versions)}"
     if changed or missing:
         parts = [
@@ -202,6 +198,18 @@ def installed(distributions: Iterable[metadata.Distribution]) -> Iterator[Findin
         )  # fmt: skip
     else:
         yield Finding("installation", Health.SOUND, said)
+
+
+def _recorded(item: metadata.Distribution) -> Iterator[tuple[str, str, str]]:
+    """Our files, with the kind and value of their checksums, as pip wrote them down.
+
+    Not ``item.files``: newer Pythons leave out the files that are gone.
+    """
+    for row in csv.reader((item.read_text("RECORD") or "").splitlines()):
+        parts = row[0].split("/") if len(row) > 1 else []
+        kind, _, value = row[1].partition("=") if parts else ("", "", "")
+        if value and parts[0] in PACKAGES and "__pycache__" not in parts and kind in hashlib.algorithms_available:
+            yield row[0], kind, value
 
 
 def ownership(distributions: Iterable[metadata.Distribution]) -> Iterator[Finding]:
@@ -338,118 +346,3 @@ def _fits(version: str, lowest: tuple[int, ...], above: tuple[int, ...] | None) 
 
 def _dotted(version: Iterable[int]) -> str:
     return ".".join(map(str, version))
-
-
-# --- the trials, in a process of their own ------------------------------------------------------------------
-
-_MARK = "doctor: "  # packages print things when they are imported
-_CHILD = """\
-import json, sys
-sys.path[:] = json.loads(sys.argv[1])
-from fits.doctor import _try_all
-_try_all(sys.stdout)
-"""
-
-
-def _trials() -> tuple[dict[str, str], str]:
-    """``""`` or an error by trial, and how the process ended: ``""`` for well."""
-    command = [sys.executable, "-c", _CHILD, json.dumps(sys.path)]
-    try:
-        done = subprocess.run(command, capture_output=True, timeout=PATIENCE, check=False)
-        output, ending = done.stdout, ""
-        if done.returncode < 0:
-            ending = f"crashed (signal {-done.returncode})"
-        elif done.returncode:
-            lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
-            ending = f"failed: {lines[-1] if lines else f'exit status {done.returncode}'}"
-    except subprocess.TimeoutExpired as error:
-        output, ending = error.stdout or b"", f"did not end within {PATIENCE:g} s"
-    except OSError as error:
-        output, ending = b"", f"could not be started: {error.strerror or error}"
-    results: dict[str, str] = {}
-    for line in output.decode("utf-8", "replace").splitlines():
-        _, mark, rest = line.rpartition(_MARK)
-        if mark:
-            name, result = json.loads(rest)
-            results[name] = result
-    return results, ending
-
-
-def _try_all(out: TextIO) -> None:
-    """Runs in the child: each trial reports as soon as it is done, so that a crash names the next one."""
-    import warnings
-
-    warnings.simplefilter("ignore")
-    trials = {f"import {module}": _importing(module) for _, module, _, _ in NEEDED}
-    for name, trial in {
-        **trials,
-        "engine": _engine,
-        "antimony": _antimony,
-        "models": _models,
-        "figures": _figures,
-    }.items():
-        try:
-            result = trial()
-        except BaseException as error:  # SystemExit of an import counts, too
-            first = str(error).strip().splitlines()
-            result = f"{type(error).__name__}: {first[0] if first else 'no words'}"
-        print(_MARK + json.dumps([name, result]), file=out, flush=True)
-
-
-def _importing(module: str) -> Callable[[], str]:
-    def trial() -> str:
-        importlib.import_module(module)
-        return ""
-
-    return trial
-
-
-_DECAY = """<?xml version="1.0" encoding="UTF-8"?>
-<sbml xmlns="http://www.sbml.org/sbml/level3/version2/core" level="3" version="2"><model id="decay">
-<listOfParameters>
-<parameter id="A" value="10" constant="false"/><parameter id="k" value="0.3" constant="true"/>
-</listOfParameters>
-<listOfRules><rateRule variable="A"><math xmlns="http://www.w3.org/1998/Math/MathML">
-<apply><times/><cn>-1</cn><ci>k</ci><ci>A</ci></apply></math></rateRule></listOfRules>
-</model></sbml>"""
-
-
-def _engine() -> str:
-    import math
-
-    from kinetics.model import Model
-    from kinetics.simulation import simulate
-
-    times = [0.0, 1.0, 5.0, 10.0]
-    found = simulate(Model.load(_DECAY, trusted=True), None, times, ["A"])["A"]
-    worst = max(abs(v / (10.0 * math.exp(-0.3 * t)) - 1.0) for t, v in zip(times, found, strict=True))
-    # the default tolerance is 1e-8 per step; 1e-6 leaves room for all steps and finds any real fault
-    return "" if worst < 1e-6 else f"a decay differs from its closed form by {worst:.2g} (relative)"
-
-
-def _antimony() -> str:
-    from kinetics.antimony import to_sbml
-
-    return "" if "<sbml" in to_sbml("model m\n  A -> ; k*A; A = 10; k = 0.3\nend\n") else "no SBML came out"
-
-
-def _models() -> str:
-    from kinetics import catalogue
-    from kinetics.antimony import in_step
-    from kinetics.model import Model
-
-    for entry in catalogue.models():
-        Model.load(entry.name)
-        if differences := in_step(entry.antimony(), entry.sbml()):
-            return f"{entry.name}.xml is not the translation of {entry.name}.ant: {differences[0]}"
-    return "= " + ", ".join(entry.name for entry in catalogue.models())
-
-
-def _figures() -> str:
-    import matplotlib
-
-    from kinetics.plotting import new_axes, to_svg
-
-    ax = new_axes(2.0, 2.0)
-    ax.plot([0.0, 1.0], [0.0, 1.0])
-    return f"= {matplotlib.get_backend()}" if "<svg" in to_svg(ax) else "no SVG came out"

@@ -126,8 +126,8 @@ def minimise(
     """
     tolerance = tolerance or Tolerance()
     x, here = np.clip(x, lower, upper), first
-    gradient = _gradient(here) * scale  # everything below is in units of ``scale``
-    secant=None
+    gradient = slope_of(here) * scale  # everything below is in units of ``scale``
+    secant: FloatArray | None = None
     radius, quiet = 0.1, 0
     for count in range(max_evaluations + 1):
         if np.max(np.abs(open_gradient(x, gradient / scale, lower, upper)), initial=0.0) <= tolerance.gradient:
@@ -138,8 +138,11 @@ def minimise(
             return LocalOptimum(x, here, ExitReason.TIME, count)
         curvature = _curvature(here, scale)
         if curvature is None:
-            if secant is None: secant=np.eye(len(x))*(BF*np.max(np.abs(gradient))/radius)
-            curvature=_convex(secant)
+            if secant is None:
+                # Almost no curvature, so that the first steps follow the slope in every coordinate as far as the
+                # trust region lets them; more would hold all but the steepest coordinate back for long.
+                secant = np.eye(len(x)) * (1e-3 * np.max(np.abs(gradient)) / radius)
+            curvature = _convex(secant)
         low, high = (lower - x) / scale, (upper - x) / scale
         step = box_minimum(gradient, curvature, np.maximum(low, -radius), np.minimum(high, radius))
         size = float(np.max(np.abs(step)))
@@ -155,15 +158,14 @@ def minimise(
         if not usable(there):
             radius = 0.25 * size
             continue
-        slope = _gradient(there) * scale
-        if secant is not None: secant=QN(secant,(trial - x) / scale, slope - gradient)
+        slope = slope_of(there) * scale
+        if secant is not None:  # a rejected point teaches the curvature as well as an accepted one
+            secant = _rank_one(secant, (trial - x) / scale, slope - gradient)
         gained = here.value - there.value
         if max(abs(gained), predicted) <= 10 * EPSILON * abs(here.value):
             ratio = 1.0  # both are rounding errors
         else:
             ratio = gained / predicted
-        import os
-        if os.environ.get('TR'): print(count,here.value,there.value,ratio,radius,size,held,x,step)
         if ratio < 0.25:
             radius = 0.25 * size if ratio < 0 else 0.5 * size
         elif ratio > 0.75 and held:
@@ -226,10 +228,14 @@ def _solve(matrix: FloatArray, right: FloatArray) -> FloatArray:
     return np.asarray(solution / size, dtype=float)
 
 
-def _gradient(evaluation: Evaluation) -> FloatArray:
+def slope_of(evaluation: Evaluation) -> FloatArray:
+    """The gradient of a `usable` evaluation, shape ``(n,)``, from its residuals where it does not carry one."""
     if evaluation.gradient is not None:
-        return np.asarray(evaluation.gradient, dtype=float)
-    return np.asarray(np.einsum("ki,k->i", evaluation.jacobian, evaluation.residuals), dtype=float)
+        return np.array(evaluation.gradient, dtype=np.float64)
+    if evaluation.jacobian is None or evaluation.residuals is None:
+        raise ValueError("an evaluation without derivatives has no slope")
+    product: FloatArray = np.einsum("ki,k->i", evaluation.jacobian, evaluation.residuals)
+    return product
 
 
 def _curvature(evaluation: Evaluation, scale: FloatArray) -> FloatArray | None:
@@ -249,16 +255,11 @@ def _convex(matrix: FloatArray) -> FloatArray:
         return matrix
     return np.asarray((vectors * np.abs(values)) @ vectors.T, dtype=float)
 
-def _rank_one(matrix, step, change):
+
+def _rank_one(matrix: FloatArray, step: FloatArray, change: FloatArray) -> FloatArray:
+    """The symmetric rank-one update after which ``matrix @ step == change``."""
     miss = change - matrix @ step
     weight = float(miss @ step)
     if abs(weight) <= 1e-8 * float(np.linalg.norm(miss) * np.linalg.norm(step)):
         return matrix
-    return matrix + np.outer(miss, miss) / weight
-def _bfgs(B,s,y):
-    sy=float(s@y); Bs=B@s; sBs=float(s@Bs)
-    if sy<=1e-10*float(np.linalg.norm(s)*np.linalg.norm(y)): return B
-    return B-np.outer(Bs,Bs)/sBs+np.outer(y,y)/sy
-import os
-QN={'sr1':_rank_one,'bfgs':_bfgs}[os.environ.get('QN','sr1')]
-BF=float(os.environ.get('BF','1'))
+    return np.asarray(matrix + np.outer(miss, miss) / weight, dtype=float)

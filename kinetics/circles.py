@@ -145,6 +145,32 @@ class Sizes:
         found[key] = min(before[0] + times, _ENOUGH), max(before[1], level)
 
 
+def check_formulas(model: Any, origin: str) -> list[int]:
+    """Refuse formulas that libSBML or the engine cannot work through: circles, explosions, gaps.
+
+    To be called before libSBML checks or flattens the model, which may take minutes or crash otherwise.
+
+    Returns:
+        The number of terms of every formula with its functions (not its rules) written out.
+
+    Raises:
+        InvalidModel: functions or values are defined by way of themselves; operators lack operands.
+        UnsupportedModel: a formula has an empty part, or is too large.
+    """
+    import libsbml
+
+    for where, _, formula in formulas(model):
+        if any(node.getType() == libsbml.AST_UNKNOWN for node in nodes(formula)):
+            raise UnsupportedModel(f"{origin}: cannot be simulated here: an empty formula in the {where}")
+        if not formula.isWellFormedASTNode():  # libSBML's check of units crashes on operators without operands
+            shown = libsbml.formulaToL3String(formula)[:80]
+            raise InvalidModel(
+                f"{origin}: expected as many operands as each operator takes in the {where}, got {shown}"
+            )
+    functions = check_functions(model, origin)
+    return check_sizes(model, check_assignments(model, origin), functions, origin)
+
+
 def check_functions(model: Any, origin: str) -> Sizes:
     """Refuse functions that call themselves.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Literal
@@ -55,6 +55,11 @@ class Entity:
     def engine_id(self) -> str:
         """Its name in the engine; of a species: the amount."""
         return CLOCKLESS if self.id == "time" else self.id
+
+    @property
+    def why_fixed(self) -> str:
+        """Why an experiment cannot set it."""
+        return "an assignment rule determines it" if self.rule == "assignment" else f"it is a {self.kind}"
 
     @property
     def settable(self) -> bool:
@@ -233,6 +238,22 @@ def without_time(sbml: str) -> str:
     elements = document.getListOfAllElements()
     for index in range(elements.getSize()):
         elements.get(index).renameSIdRefs("time", CLOCKLESS)
+    return str(libsbml.writeSBMLToString(document))
+
+
+def with_fillers(sbml: str, missing: Collection[str]) -> str:
+    """The model for the engine, which wants a number for every parameter: 1 where a value is missing.
+
+    Results that depend on a missing value are refused before, so the number is never seen.
+    """
+    import libsbml
+
+    document = libsbml.readSBMLFromString(sbml)
+    model = document.getModel()
+    for name in missing:
+        parameter = model.getParameter(name)
+        if parameter is not None:
+            parameter.setValue(1.0)
     return str(libsbml.writeSBMLToString(document))
 
 

@@ -22,7 +22,7 @@ import pandas as pd
 
 from kinetics.curves import CurveDescription, EC50Status, describe_points, dose_for
 from kinetics.engine import Solver
-from kinetics.errors import InputError, UnitError
+from kinetics.errors import InputError, SimulationError, UnitError
 from kinetics.experiment import Experiment, Given, Period
 from kinetics.model import Model
 from kinetics.observable import Readout, measure
@@ -263,7 +263,7 @@ def _measured(
     if readout.of_maximum:
         largest = float(np.max(values))
         if not largest > 0.0:
-            raise InputError(f"{readout!r}: the largest response is {largest:g}, so there is no percentage of it")
+            raise SimulationError(f"{readout!r}: the largest response is {largest:g}, so there is no percentage of it")
         values = 100.0 * values / largest
     return values
 

@@ -15,6 +15,7 @@ read.  Every oddity handled here was measured (libRoadRunner 2.10 and 2.11) and 
 from __future__ import annotations
 
 import math
+import numbers
 import os
 import subprocess
 import sys
@@ -60,10 +61,10 @@ class Solver:
         from kinetics.errors import InputError
 
         for name, value in (("rtol", self.rtol), ("atol", self.atol)):
-            if not (math.isfinite(value) and 0.0 < value < 1.0):
-                raise InputError(f"solver {name} must be between 0 and 1, got {value}")
-        if self.max_steps < 1:
-            raise InputError(f"solver max_steps must be at least 1, got {self.max_steps}")
+            if not (isinstance(value, numbers.Real) and math.isfinite(value) and 0.0 < value < 1.0):
+                raise InputError(f"solver {name} must be a number between 0 and 1, got {value!r}")
+        if not isinstance(self.max_steps, int) or self.max_steps < 1:
+            raise InputError(f"solver max_steps must be a whole number of at least 1, got {self.max_steps!r}")
 
     def tighter(self, times: float = 100.0) -> Solver:
         """The same solver with both tolerances divided by ``times`` (not below what doubles can do)."""
@@ -83,8 +84,14 @@ class Snapshot:
 class Engine:
     """One compiled model.  Hold its ``lock`` while using it."""
 
-    def __init__(self, sbml: str, name: str, *, events: bool, ruled: frozenset[str] = frozenset()) -> None:
-        """``ruled`` names what assignment rules determine, which can be neither set nor restored."""
+    def __init__(
+        self, sbml: str, name: str, *, events: bool, ruled: frozenset[str] = frozenset(), rated: tuple[str, ...] = ()
+    ) -> None:
+        """``ruled`` names what assignment rules determine, which can be neither set nor restored.
+
+        ``rated`` names what rate rules move.
+        """
+        self._rated, self._ruled = rated, ruled
         self.sbml, self.name, self._events = sbml, name, events
         self.lock = threading.RLock()  # two threads inside one instance crash the process
         self._keeper = self._build()  # keeps the compiled code alive while instances with events come and go
@@ -101,6 +108,7 @@ class Engine:
         self._homes = np.unique(homes[self._by_home], return_index=True)[1] if len(homes) else np.array([], int)
         self._only_species_move = model.getNumRateRules() == 0
         self._restored: Snapshot | None = None  # the state whose parameters and volumes are set now
+        self._floating: list[str] = list(model.getFloatingSpeciesIds())
         self._floor: tuple[float, ...] | None = None
         self._selections: list[str] = []
 
@@ -134,14 +142,13 @@ class Engine:
             integrator.setValue("maximum_num_steps", solver.max_steps)
             self._solver = solver
             self._floor = None
-        self.rescale()
 
-    def rescale(self) -> float:
+    def rescale(self, horizon: float) -> float:
         """Fit the absolute tolerance to what is there now; returns the tolerance of the smallest compartment.
 
         A model in mol and litres keeps 1e-21 mol in a cell: an absolute 1e-12 would be no tolerance at all.  So where
-        the largest amount of a compartment is below 1e-3, its tolerance is kept at 1e-9 to 1e-10 of that amount.
-        Nothing is ever loosened.
+        the largest amount of a compartment, now or at the present rates within ``horizon``, is below 1e-3, its
+        tolerance is kept at 1e-9 to 1e-10 of that amount.  Nothing is ever loosened.
         """
         assert self._solver is not None
         atol = self._solver.atol
@@ -150,10 +157,17 @@ class Engine:
         if len(amounts):
             largest = np.maximum.reduceat(np.abs(amounts[self._by_home]), self._homes)
             if largest.min() < SMALL:
-                scales = [
-                    10.0 ** max(math.floor(math.log10(value)) + 3, -30) if 0.0 < value < SMALL else 1.0
-                    for value in largest.tolist()
+                rates = [
+                    abs(self._runner.getValue(f"{name}'")) * horizon if name not in self._ruled else 0.0
+                    for name in self._floating
                 ]
+                largest = np.maximum(largest, np.maximum.reduceat(np.array(rates)[self._by_home], self._homes))
+                scales = [_scale(value) for value in largest.tolist()]
+        small = [
+            _scale(max(abs(self._runner.getValue(name)), abs(self._runner.getValue(f"{name}'")) * horizon))
+            for name in self._rated
+        ]
+        scales += [scale for scale in small if scale < 1.0]
         floor = tuple(scales)
         if not any(scale < 1.0 for scale in floor):
             floor = ()
@@ -162,7 +176,9 @@ class Engine:
             integrator = self._runner.getIntegrator()
             states = len(integrator.getAbsoluteToleranceVector())
             vector = np.full(states, atol * min(floor, default=1.0))
-            if floor and states == len(amounts):  # with rate rules the order of states differs between versions
+            if (
+                floor and not self._rated and states == len(amounts)
+            ):  # with rate rules the order of states differs between versions
                 ends = [*self._homes[1:].tolist(), len(amounts)]
                 for start, end, scale in zip(self._homes.tolist(), ends, floor, strict=True):
                     vector[self._by_home[start:end]] = atol * scale
@@ -224,6 +240,13 @@ class Engine:
             self._runner.setValue(name, float(amount))
         if self._species:
             model.setFloatingSpeciesAmounts(self._species, state.species)
+
+
+def _scale(largest: float) -> float:
+    """By how much an absolute tolerance for amounts near 1 has to shrink, as a power of ten."""
+    if not 0.0 < largest < SMALL:
+        return 1.0
+    return float(10.0 ** max(math.floor(math.log10(largest)) + 3, -30))
 
 
 def probe(sbml: str, name: str, *, timeout: float = 120.0) -> None:

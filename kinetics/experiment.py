@@ -94,7 +94,7 @@ class Condition:
         object.__setattr__(self, "id", id)
 
     def __hash__(self) -> int:
-        return hash((self.id, tuple(self.changes.items())))
+        return hash((self.id, frozenset(self.changes.items())))
 
     def __reduce__(self) -> tuple[object, ...]:  # a mapping proxy cannot be pickled, workers need it
         return (Condition, (dict(self.changes), self.id))
@@ -133,6 +133,18 @@ class Period:
         object.__setattr__(self, "id", id)
 
 
+def _in_order(periods: tuple[Period, ...]) -> tuple[Period, ...]:
+    """By start, where the starts can be compared; numbers in a model's unit beside "2 h" cannot be, without a model."""
+    from kinetics.units import factor
+
+    units = {period.start.unit for period in periods if math.isfinite(period.start.value) and period.start.value}
+    if "" in units and len(units) > 1:
+        return periods
+    base = next(iter(units), "")
+    scale = {unit: factor(unit, base, what="start of a period") if unit != base else 1.0 for unit in units}
+    return tuple(sorted(periods, key=lambda period: period.start.value * scale.get(period.start.unit, 1.0)))
+
+
 @dataclass(frozen=True)
 class Experiment:
     """Periods in order of time.  An empty one runs the model as it is, from time 0."""
@@ -141,11 +153,12 @@ class Experiment:
     id: str = ""
 
     def __init__(self, periods: Period | Iterable[Period] = (), id: str = "") -> None:
-        object.__setattr__(self, "periods", (periods,) if isinstance(periods, Period) else tuple(periods))
+        given = (periods,) if isinstance(periods, Period) else tuple(periods)
         object.__setattr__(self, "id", id)
-        for period in self.periods:
+        for period in given:
             if not isinstance(period, Period):
                 raise InputError(f"an experiment is made of periods, got {period!r}")
+        object.__setattr__(self, "periods", _in_order(given))
         if sum(math.isinf(period.start.value) for period in self.periods) > 1:
             raise InputError("an experiment can have one pre-equilibration period (start=-inf), got several")
 

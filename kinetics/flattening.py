@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from kinetics.circles import check_formulas
 from kinetics.errors import InvalidModel
 from kinetics.xmlscan import MAX_BYTES, Scan, load_text, scan_xml
 
@@ -135,7 +136,11 @@ def _collect(scan: Scan, folder: Path | None, origin: str, main: Path) -> dict[P
         document = libsbml.readSBMLFromString(scanned.text)
         if problems := describe_errors(document):
             raise InvalidModel(f"{name}: {problems}")
+        if document.getModel() is None:
+            raise InvalidModel(f"{name}: expected a <model> in the SBML, got none")
         piece = pieces[file] = _Piece(name, document, {})
+        for model in _models(document):
+            check_formulas(model, name)
         plugin = document.getPlugin("comp")
         for i in range(plugin.getNumExternalModelDefinitions() if plugin else 0):
             definition = plugin.getExternalModelDefinition(i)
@@ -147,6 +152,13 @@ def _collect(scan: Scan, folder: Path | None, origin: str, main: Path) -> dict[P
                 # Its own external files are looked for beside it, so never above the folder we started in.
                 open_ones.append((target, scan_xml(load_text(target, inner), inner), target.parent, inner))
     return pieces
+
+
+def _models(document: Any) -> list[Any]:
+    """The model of a document and the model definitions beside it."""
+    plugin = document.getPlugin("comp")
+    definitions = range(plugin.getNumModelDefinitions() if plugin else 0)
+    return [document.getModel(), *(plugin.getModelDefinition(i) for i in definitions)]
 
 
 def describe_errors(document: Any, most: int = 5) -> str:
@@ -189,11 +201,7 @@ def _check_nesting(pieces: Mapping[Path, _Piece], main: Path) -> None:
     size: dict[tuple[Path, str], int] = {}
     own = {file: piece.document.getModel().getId() for file, piece in pieces.items()}
     for file, piece in pieces.items():
-        plugin = piece.document.getPlugin("comp")
-        models = [piece.document.getModel()]
-        if plugin:
-            models += [plugin.getModelDefinition(i) for i in range(plugin.getNumModelDefinitions())]
-        for model in models:
+        for model in _models(piece.document):
             inner = model.getPlugin("comp")
             refs = [inner.getSubmodel(i).getModelRef() for i in range(inner.getNumSubmodels())] if inner else []
             parts[file, model.getId()] = [(file, ref) for ref in refs]

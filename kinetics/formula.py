@@ -55,8 +55,10 @@ class _Parser:
         while position < end:
             match = _TOKEN.match(text, position)
             if not match:
-                raise self._error(f"unexpected character {text[position:].lstrip()[:1]!r}", position)
-            self.tokens.append((str(match.lastgroup), match.group(str(match.lastgroup)), match.start()))
+                position = end - len(text[position:end].lstrip())
+                raise self._error(f"unexpected character {text[position]!r}", position)
+            kind = str(match.lastgroup)
+            self.tokens.append((kind, match.group(kind), match.start(kind)))
             position = match.end()
 
     def _error(self, what: str, position: int | None = None) -> FormulaError:
@@ -194,7 +196,6 @@ def _apply(name: str, arguments: list[Expression]) -> Expression:
     return call(_ALIASES.get(name, name), *arguments)
 
 
-@functools.lru_cache(maxsize=4096)
 def parse(text: str, own: frozenset[str] = frozenset()) -> Expression:
     """Read a formula.
 
@@ -210,6 +211,11 @@ def parse(text: str, own: frozenset[str] = frozenset()) -> Expression:
         raise FormulaError("the formula is empty")
     if len(text) > MAX_LENGTH:
         raise FormulaError(f"the formula has {len(text)} characters, at most {MAX_LENGTH} are read")
+    return _parsed(text, own)
+
+
+@functools.lru_cache(maxsize=4096)
+def _parsed(text: str, own: frozenset[str]) -> Expression:
     return _Parser(text, own).whole()
 
 

@@ -18,7 +18,7 @@ import pandas as pd
 
 from kinetics import antimony, catalogue
 from kinetics.dependencies import missing_behind
-from kinetics.description import Description, Entity, describe_sbml, without_time
+from kinetics.description import Description, Entity, describe_sbml, with_fillers, without_time
 from kinetics.engine import Engine, probe
 from kinetics.errors import InputError, InvalidModel, MissingValue, ModelNotFound, UnknownName
 from kinetics.expression import Expression
@@ -34,8 +34,15 @@ def _engine(checked: CheckedModel, description: Description) -> Engine:
     if key in _engines:
         _engines.move_to_end(key)
         return _engines[key]
-    sbml = without_time(checked.sbml) if "time" in description.entities else checked.sbml
-    engine = Engine(sbml, checked.name, events=bool(description.events), ruled=frozenset(description.assignments))
+    sbml = with_fillers(checked.sbml, checked.missing) if checked.missing else checked.sbml
+    sbml = without_time(sbml) if "time" in description.entities else sbml
+    engine = Engine(
+        sbml,
+        checked.name,
+        events=bool(description.events),
+        ruled=frozenset(description.assignments),
+        rated=tuple(item.engine_id for item in description.entities.values() if item.rule == "rate"),
+    )
     _engines[key] = engine
     while len(_engines) > _KEEP:
         _engines.popitem(last=False)
@@ -226,19 +233,19 @@ class Model:
             return self._entry.readouts[text].unit
         return ""
 
-    def require(self, names: Iterable[str]) -> None:
-        """Refuse a result that depends on a value the file leaves out.
+    def require(self, names: Iterable[str], given: Collection[str] = ()) -> None:
+        """Refuse a result that depends on a value that neither the file nor ``given`` states.
 
         Raises:
             MissingValue: naming it.
         """
         if not self._checked.missing:
             return
-        missing = missing_behind(self.sbml, names) - self.values.keys()
+        missing = missing_behind(self.sbml, names) - self.values.keys() - set(given)
         if missing:
             raise MissingValue(
                 f"model {self.name!r} gives no value for {', '.join(sorted(map(repr, missing)))}, "
-                f"which the requested result depends on; set it with with_values(...)"
+                f"which the requested result depends on; pass it as parameters={{...}} or with with_values(...)"
             )
 
     def table(self) -> pd.DataFrame:

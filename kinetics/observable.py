@@ -235,9 +235,10 @@ def _raw(
         jumps = {stage.start for experiment in experiments for stage in resolve(model, experiment)}
         edges = [start, *sorted(time for time in jumps if start < time < end), end]
         values = _refined(edges, run, readout.when)
-    bad = np.nonzero(np.isnan(values))[0]
+    bad = np.nonzero(~np.isfinite(values))[0]
     if len(bad) and readout.when != "half_time":
-        raise SimulationError(f"{readout!r} of model {model.name!r} is NaN in experiment {int(bad[0]) + 1}")
+        found = "NaN" if math.isnan(values[bad[0]]) else f"{values[bad[0]]:g}"
+        raise SimulationError(f"{readout!r} of model {model.name!r} is {found} in experiment {int(bad[0]) + 1}")
     return values if readout.gate is None else readout.gate.fraction(values)
 
 
@@ -247,12 +248,13 @@ def _refined(edges: list[float], run: Callable[[FloatArray], list[FloatArray]], 
     Periods that start inside the window (``edges``) may make the observable jump, so each stretch between them has
     a grid of its own, half of whose points crowd at its start, and ends just before the jump.
     """
-    count, before = 129, None
+    count, before, extra = 129, None, np.array([])
     while True:
         grids = []
         for left, right in itertools.pairwise(edges):
             early = left + (right - left) * np.concatenate(([0.0], np.geomspace(1e-5, 1.0, count // 2)))
             grid = np.union1d(early, np.linspace(left, right, count // 2 + 1))
+            grid = np.union1d(grid, extra[(extra > left) & (extra < right)])
             if right < edges[-1]:
                 grid[-1] = right - JUST_BEFORE * (right - left)
             grids.append(grid)
@@ -264,6 +266,11 @@ def _refined(edges: list[float], run: Callable[[FloatArray], list[FloatArray]], 
                 change = np.abs(values - before) > REFINE_TO * np.abs(values) + 1e-300
             if not np.any(change) or count >= MOST_POINTS:
                 return values
+        if when == "peak":  # an event may have put the highest point anywhere: close in on it
+            times = np.concatenate(grids)
+            tops = {int(np.argmax(column)) for column in columns}
+            nearby = [np.linspace(times[max(i - 1, 0)], times[min(i + 1, len(times) - 1)], 17) for i in tops]
+            extra = np.union1d(extra, np.concatenate(nearby))
         before, count = values, 2 * count - 1
 
 
@@ -292,9 +299,15 @@ def _reduce(grids: list[FloatArray], parts: list[FloatArray], when: When) -> flo
 
 
 def _peak(times: FloatArray, column: FloatArray) -> float:
-    """The vertex of the parabola through the highest point and its neighbours; an end point counts as it is."""
+    """The vertex of the parabola through the highest point and its neighbours, where the curve is smooth there.
+
+    At an end point, or beside a jump that an event makes, the highest point counts as it is.
+    """
     top = int(np.argmax(column))
-    if top in (0, len(column) - 1):
+    if top < 2 or top > len(column) - 3:
+        return float(column[top])
+    bends = [np.polyfit(times[i - 1 : i + 2] - times[i], column[i - 1 : i + 2], 2)[0] for i in (top - 1, top, top + 1)]
+    if not max(bends) < 0.0 or min(bends) < 3.0 * max(bends):
         return float(column[top])
     x, y = times[top - 1 : top + 2] - times[top], column[top - 1 : top + 2]
     a, b, c = np.polyfit(x, y, 2)

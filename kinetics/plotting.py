@@ -136,8 +136,8 @@ def save(ax: Axes, path: str | os.PathLike[str], *, dpi: int = 200) -> None:
 
 
 def _plain(text: str) -> str:
-    """Text that matplotlib takes literally: a dollar sign would start mathematics."""
-    return text.replace("$", r"\$")
+    """Text that matplotlib takes literally: a dollar sign would start mathematics, control characters have no shape."""
+    return "".join(c if c.isprintable() else "?" for c in text).replace("$", r"\$")
 
 
 def _with_unit(name: str, unit: str) -> str:

@@ -51,9 +51,7 @@ class Runner:
             if not isinstance(value, numbers.Real):
                 raise InputError(f"value of {name!r} must be a number in the model's unit, got {value!r}")
             if not entity.settable:
-                raise InputError(
-                    f"{name!r} of model {self.model.name!r} cannot be set: an assignment rule determines it"
-                )
+                raise InputError(f"{name!r} of model {self.model.name!r} cannot be set: {entity.why_fixed}")
             check_value(self.model, name, float(value))
         self.values, self.symbols = values, symbols or {}
         self._shared.clear()
@@ -149,7 +147,7 @@ class Runner:
     # integration
 
     def _integrate(self, times: Sequence[float], experiment: str) -> FloatArray:
-        self.engine.rescale()
+        self.engine.rescale(times[-1] - times[0])
         try:
             table = self.engine.run(times, self.selections)
         except IntegrationFailed as error:
@@ -184,7 +182,7 @@ class Runner:
                     f"{time - start:g} {unit}{f'; {moving!r} moved last' if moving else ''}. {error}"
                 ) from None
             time += span
-            worst, moving, atol = 0.0, "", self.engine.rescale()
+            worst, moving, atol = 0.0, "", self.engine.rescale(span)
             for name in states:
                 entity = entities[name]
                 value, rate = self.engine.get(entity.engine_id), self.engine.get(f"{entity.engine_id}'")

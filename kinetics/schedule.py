@@ -61,8 +61,7 @@ def check_value(model: Model, target: str, number: float) -> None:
 def _change(model: Model, target: str, value: Value, symbols: Collection[str]) -> float | Expression:
     entity = model.entity(target)
     if not entity.settable:
-        reason = "an assignment rule determines it" if entity.rule == "assignment" else f"it is a {entity.kind}"
-        raise InputError(f"{target!r} of model {model.name!r} cannot be set: {reason}")
+        raise InputError(f"{target!r} of model {model.name!r} cannot be set: {entity.why_fixed}")
     if isinstance(value, Added):
         return Symbol(target) + value_in(model, target, value.amount)
     if isinstance(value, str | Expression):

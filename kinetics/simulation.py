@@ -9,7 +9,7 @@ At the time where a period starts, read-outs show the state after its changes.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -39,7 +39,8 @@ class Reading:
     selections: tuple[str, ...]  # the engine's words for them; "time" first
 
     @classmethod
-    def of(cls, model: Model, observables: Iterable[str] | Mapping[str, str]) -> Reading:
+    def of(cls, model: Model, observables: Iterable[str] | Mapping[str, str], given: Collection[str] = ()) -> Reading:
+        """``given`` names values that the file may leave out, because the request states them."""
         if isinstance(observables, str):
             observables = (observables,)
         texts = dict(observables) if isinstance(observables, Mapping) else {name: name for name in observables}
@@ -47,7 +48,7 @@ class Reading:
             raise InputError("nothing to observe: pass at least one species, parameter, readout or formula")
         formulas = tuple(model.formula(text, f"observable {name!r}") for name, text in texts.items())
         symbols = tuple(sorted(set().union(*(formula.names for formula in formulas)) - {"$time"}))
-        model.require(symbols)
+        model.require(symbols, given)
         selections = ("time", *(model.entity(name).selection for name in symbols))
         return cls(tuple(texts), formulas, symbols, selections)
 
@@ -109,17 +110,18 @@ def simulate_many(
     """
     if isinstance(observables, str):
         observables = (observables,)
-    reading = Reading.of(model, observables)
+    seen: Resolved = {}
+    schedules = [resolve(model, experiment, seen) for experiment in experiments]
+    first = [{target for target, _ in stages[0].changes} for stages in schedules]
+    reading = Reading.of(model, observables, {*(parameters or {}), *(set.intersection(*first) if first else ())})
     settings = solver or Solver()
     run = Runner(model, reading.selections, settings)
     run.prepare(parameters or {})
     texts = list(observables.values()) if isinstance(observables, Mapping) else list(reading.names)
     units = tuple(model.unit_of(text) for text in texts)
     results = []
-    seen: Resolved = {}
     grids: dict[float, FloatArray] = {}
-    for experiment in experiments:
-        stages = resolve(model, experiment, seen)
+    for experiment, stages in zip(experiments, schedules, strict=True):
         start = next(stage.start for stage in stages if math.isfinite(stage.start))
         if start not in grids:
             grids[start] = _times(model, times, start)
@@ -183,5 +185,9 @@ def simulate(
     """
     if not isinstance(model, Model):
         raise UnknownName("model object", repr(model)[:40], ("Model.load(...)",))
-    names: Iterable[str] | Mapping[str, str] = observables or tuple(model.readouts) or model.species
+    names: Iterable[str] | Mapping[str, str] = observables
+    if not isinstance(observables, str | Mapping):
+        names = tuple(observables) or tuple(model.readouts) or model.species
+        if not all(isinstance(name, str) for name in names):
+            raise InputError(f"observables are names or formulas, got {names!r}")
     return simulate_many(model, [experiment or Experiment()], times, names, solver=solver, parameters=parameters)[0]

@@ -22,6 +22,7 @@ from kinetics.errors import UnitError
 _NUMBER = re.compile(r"\s*([+-]?(?>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)|[+-]?(?:inf|nan))\s*", re.IGNORECASE)
 # Only what a unit needs: letters, micro and percent signs, products, quotients, small powers.
 _UNIT = re.compile(r"[A-Za-zµμ%/*^·().\d\s-]{1,60}\Z")
+_MULTIPLE = re.compile(r"(\d+\.?\d*(?:[eE][+-]?\d{1,3})?)\*(?=[A-Za-z])")
 _BIG_POWER = re.compile(r"\^\s*-?\d{2,}|\*\*")
 _PRETTY = (
     "nM", "uM", "pM", "mM", "M", "ng/ml", "nmol", "pmol", "umol", "mmol", "mol", "zmol", "fmol", "amol",
@@ -62,6 +63,9 @@ def _parse_unit(text: str) -> Any:
     if not _UNIT.match(cleaned) or _BIG_POWER.search(cleaned):
         raise UnitError(f"cannot read the unit {text!r}; expected something like 'nM', 'ng/ml' or 'h'")
     cleaned = re.sub(r"\s+", " ", cleaned)
+    multiple = _MULTIPLE.match(cleaned)
+    if multiple:  # as `unit_name` writes units of a model that have no name of their own
+        return float(multiple.group(1)) * _parse_unit(cleaned[multiple.end() :])
     cleaned = re.sub(r"\bcells\b", "cell", cleaned)
     try:
         return _registry().parse_units(cleaned.replace("^", "**"))
@@ -85,7 +89,10 @@ def quantity(value: str | float | Quantity, what: str = "value") -> Quantity:
     if not match:
         raise UnitError(f"{what} must start with a number, as in '3 uM', got {value!r}")
     unit = value[match.end() :].strip()
-    _parse_unit(unit)
+    try:
+        _parse_unit(unit)
+    except UnitError as error:
+        raise UnitError(f"{what}: {error}") from None
     return Quantity(float(match.group(1)), unit)
 
 
@@ -181,7 +188,7 @@ def unit_name(terms: tuple[tuple[str, float, int, float], ...]) -> str:
     base = total.to_root_units()
     if math.isclose(base.magnitude, 1.0, rel_tol=1e-12):
         return f"{base.units:~C}".replace("**", "^")
-    return f"{base.magnitude:.6g} {base.units:~C}".replace("**", "^")
+    return f"{base.magnitude:.12g}*{base.units:~C}".replace("**", "^")
 
 
 def doses(lowest: str, highest: str, *, per_decade: int = 4, zero: bool = False) -> tuple[Quantity, ...]:

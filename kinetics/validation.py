@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kinetics.circles import check_assignments, check_functions, check_sizes
+from kinetics.circles import check_formulas
 from kinetics.dependencies import Dependencies, analyse, formulas, nodes
 from kinetics.errors import InvalidModel, UnsupportedModel
 from kinetics.flattening import describe_errors, flatten, message
@@ -111,8 +111,7 @@ def read_sbml(source: str | os.PathLike[str]) -> CheckedModel:
     if problems := describe_errors(document):
         raise InvalidModel(f"{origin}: {problems}")
     # Before libSBML's checks, which take minutes over what these refuse
-    functions = check_functions(model, origin)
-    sizes = check_sizes(model, check_assignments(model, origin), functions, origin)
+    sizes = check_formulas(model, origin)
     notes = _check_consistency(document, origin)
     _check_supported(model, origin)
     needs = analyse(model)
@@ -218,8 +217,6 @@ def _check_supported(model: Any, origin: str) -> None:
                 delaying.add(symbol)
             else:
                 found.append(f"delay() in the {where}")
-        if libsbml.AST_UNKNOWN in kinds:
-            found.append(f"an empty formula in the {where}")
         found += [
             f"factorial of {node.getChild(0).getValue():g} in the {where}, which is infinite (170 is the most)"
             for node in nodes(formula)  # the engine computes it step by step until its stack overflows

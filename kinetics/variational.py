@@ -5,8 +5,9 @@ three-stage Radau IIA method (order 5, L-stable; Hairer and Wanner, Solving Ordi
 section IV.5) in one factorisation per step for all columns.  Nothing is compiled, and the cost hardly depends
 on the number of columns, where a model that carries its sensitivities pays for each.
 
-The mesh adapts to the trajectory itself: the method's own error on the states, which are known, stands for
-its error on the sensitivities, which have the same time scales.
+The mesh adapts to two quantities whose exact course is known: the states themselves, and ``t f(x(t))``, which
+is the sensitivity to the speed of everything (``x(t)`` at speed ``v`` is ``x(v t)``) and obeys the same equations
+as all other sensitivities.  What the method gets wrong there stands for what it gets wrong elsewhere.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from kinetics.codegen import compile_numpy
+from kinetics.differentiation import gradient
 from kinetics.equations import Equations
 from kinetics.errors import InputError, IntegrationFailed
 from kinetics.expression import TIME_NAME, FloatArray
@@ -94,11 +96,12 @@ class Variational:
         self.constants = tuple(name for name in equations.constants if name in moved_constants)
         self._moving = np.array([i for i, name in enumerate(every) if name in moving], dtype=int)
         row = {every[i]: r for r, i in enumerate(self._moving)}
-        into = {name: c for c, name in enumerate(self.constants)}
+        into = {name: c for c, name in enumerate((*self.constants, TIME_NAME))}
         n, m = len(row), len(into)
         jacobian, forcing = [], []
         for name, r in row.items():
-            for by, slope in equations.jacobian[name].items():
+            by_time = gradient(equations.rates[name], (TIME_NAME,))
+            for by, slope in (*equations.jacobian[name].items(), *by_time.items()):
                 if by in row:
                     jacobian.append((r * n + row[by], slope))
                 elif by in into:
@@ -161,8 +164,7 @@ class Variational:
                 raise IntegrationFailed("the trajectory is not finite, so it has no sensitivities")
             size = np.abs(states).max(axis=0)
             size = np.maximum(size, _NEGLIGIBLE * size.max() + 1e-300)[self._moving]
-            across, gain, error = self._propagators(steps, sampled, states, fixed, weights)
-            relative = (np.abs(error) / size).max(axis=1, initial=0.0)  # (n_steps,)
+            across, gain, relative = self._propagators(steps, sampled, states, fixed, weights, size, tolerance)
             if not np.isfinite(relative).all():
                 raise IntegrationFailed("the rates have no finite derivatives along the trajectory")
             # At a jump of the rates the error is of first order in the step, and small once the step is.
@@ -194,23 +196,28 @@ class Variational:
         states: FloatArray,
         fixed: Sequence[float],
         weights: FloatArray,
+        size: FloatArray,
+        tolerance: float,
     ) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """For each step ``S -> across S + gain``, and the method's error on the states (n_steps, n)."""
-        n, m, length = len(self._moving), len(self.constants), len(steps) - 1
-        arguments = [*states[1:].T, *fixed, sampled[1:]]
-        slopes = self._slopes(arguments)
-        if slopes.ndim == 1:
-            slopes = slopes[:, None]
-        rates = self._rates(arguments).reshape(n, length, 3).transpose(1, 2, 0)  # (n_steps, 3, n)
+        """For each step ``S -> across S + gain``, and the method's error relative to ``size``, (n_steps,)."""
+        n, m, length, columns = len(self._moving), len(self.constants), len(steps) - 1, weights.shape[1]
+        arguments = [*states.T, *fixed, sampled]
+        slopes = self._slopes(arguments)[:, 1:]  # none is needed at the very start
+        rates = self._rates(arguments).T  # (3 n_steps + 1, n)
+        since = (sampled - sampled[0])[:, None]
         known = states[:, self._moving]
-        stages = known[1:].reshape(length, 3, n) - known[:-1:3][:, None]
         h = np.diff(steps)[:, None, None] * _WEIGHTS  # (n_steps, 3, 3)
-        residual = (stages - h @ rates).reshape(length, 3 * n, 1)
-        across, gain = np.empty((length, n, n)), np.empty((length, n, weights.shape[1]))
+        residual = known[1:].reshape(length, 3, n) - known[:-1:3][:, None] - h @ rates[1:].reshape(length, 3, n)
+        residual = residual.reshape(length, 3 * n, 1)
+        # One more column than asked for: the sensitivity to the speed of everything, driven by f + t df/dt.
+        driven = rates[1:].reshape(length, 3, n)
+        every = np.zeros((m + 1, columns + 1))
+        every[:m, :columns] = weights
+        across, gain = np.empty((length, n, n)), np.empty((length, n, columns + 1))
         error = np.empty((length, n))
         last = np.zeros((3 * n, n))
         last[2 * n :] = np.eye(n)
-        batch = max(1, _CHUNK // (9 * n * n))
+        batch = max(1, _CHUNK // (9 * n * n + 1))
         for low in range(0, length, batch):
             part = slice(low, min(low + batch, length))
             count = part.stop - part.start
@@ -224,13 +231,24 @@ class Variational:
             matrix[:, np.arange(3 * n), np.arange(3 * n)] += 1.0
             solved = np.linalg.solve(matrix, np.broadcast_to(last, (count, 3 * n, n))).transpose(0, 2, 1)
             across[part] = solved.reshape(count, n, 3, n).sum(axis=2)
-            forcing = np.zeros((n * m, 3 * count))
+            forcing = np.zeros((n * (m + 1), 3 * count))
             forcing[self._b] = inner[len(self._j) :]
-            moved = forcing.reshape(n, m, count, 3).transpose(2, 3, 0, 1) @ weights  # (count, 3, n, n_columns)
+            forcing = forcing.reshape(n, m + 1, count, 3).transpose(2, 3, 0, 1)  # (count, 3, n, m + 1)
+            moved = forcing @ every  # (count, 3, n, columns + 1)
+            times = since[1 + 3 * part.start : 1 + 3 * part.stop].reshape(count, 3, 1)
+            moved[..., columns] = driven[part] + times * forcing[..., m]
             moved = (h[part] @ moved.reshape(count, 3, -1)).reshape(count, 3 * n, -1)
             gain[part] = solved @ moved
             error[part] = (solved @ residual[part])[..., 0]
-        return across, gain, error
+        speed = (since * rates)[::3]  # (n_steps + 1, n)
+        missed = (across @ speed[:-1, :, None])[..., 0] + gain[..., columns] - speed[1:]
+        # The engine's noise in fast rates would look like an error; the next step damps it as it damps all that is
+        # fast.  A jump of the rates makes ``speed`` jump, which a step so short cannot hurt by.
+        missed = (np.concatenate([across[1:], across[-1:]]) @ missed[..., None])[..., 0]
+        missed[np.diff(steps) < tolerance * (steps[-1] - steps[0])] = 0.0
+        relative = np.abs(error) / size
+        missed = np.abs(missed) / np.maximum(size, np.abs(speed).max(axis=0))
+        return across, gain[..., :columns], np.maximum(relative, missed).max(axis=1, initial=0.0)
 
 
 def _first_mesh(times: FloatArray) -> FloatArray:

@@ -56,7 +56,7 @@ class Runs:
 
     def differences(self, times, column, start, step=1e-3):
         """d(states)/d(column) by a central formula of order 4, shape (n_times, n_states)."""
-        value = start({})[0][column]
+        value = start({})[0][column.removeprefix("init_")]
         h = step * (abs(value) or 1.0)
         at = [self.simulate(times, start({column: value + k * h})[0]) for k in (-2, -1, 1, 2)]
         return (at[0] - 8.0 * at[1] + 8.0 * at[2] - at[3]) / (12.0 * h)

@@ -475,8 +475,12 @@ def test_models_is_quick_and_imports_no_science():
     assert min(times) < 1.0
     heavy = "{'numpy', 'pandas', 'roadrunner', 'matplotlib', 'scipy', 'libsbml', 'pint'}"
     for words in (["models"], ["--help"], ["simulate", "--help"]):
-        code = f"import sys; from fits.cli import main; main({words}); print({heavy} & set(sys.modules), file=sys.stderr)"
-        done = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True, check=True)
+        code = (
+            f"import sys; from fits.cli import main; main({words}); print({heavy} & set(sys.modules), file=sys.stderr)"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", code], env=environment(), capture_output=True, text=True, check=True
+        )
         assert done.stderr.strip() == "set()", words
 
 

@@ -24,6 +24,7 @@ from kinetics import (
     doses,
     simulate,
 )
+from kinetics.engine import Engine
 from kinetics.errors import InputError, SimulationError, UnitError, UnknownName
 
 K_D, K_B = 2.0, 0.5
@@ -140,6 +141,19 @@ def test_doses_in_any_grouping_give_the_same_numbers(antagonist):
     every = dose_response(antagonist, DoseProtocol("L", GRID, Readout.at("C", 2.0)).before((3.0, {"B": 1.0})))
     some = dose_response(antagonist, DoseProtocol("L", GRID[3::5], Readout.at("C", 2.0)).before((3.0, {"B": 1.0})))
     assert np.array_equal(every.responses[3::5], some.responses)
+
+
+def test_what_doses_share_is_integrated_once(decay, monkeypatch):
+    """A pre-incubation for all of them, and one common reference: twenty doses need twenty-one runs."""
+    runs = []
+    original = Engine.run
+    monkeypatch.setattr(Engine, "run", lambda self, *more: runs.append(more[0]) or original(self, *more))
+    doses = np.arange(1.0, 21.0)
+    dose_response(decay, DoseProtocol("A", doses, Readout.at("A", 1.0)).before((24.0, {})))
+    assert len(runs) == 21
+    runs.clear()
+    dose_response(decay, DoseProtocol("A", doses, Readout.at("A", 1.0).fold_over({"A": 5.0})))
+    assert len(runs) == 21
 
 
 def test_parameters_of_the_call_win_over_the_models(antagonist):

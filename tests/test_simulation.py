@@ -6,6 +6,8 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 from scipy.integrate import solve_ivp
 from scipy.special import lambertw
@@ -118,6 +120,40 @@ def test_result_does_not_depend_on_the_units_the_model_is_written_in(volume, sta
     )
     times = np.array([0.0, 1.0, 10.0, 50.0])
     assert_allclose(simulate(model, None, times, ["A"])["A"] / start, np.exp(-0.1 * times), rtol=1e-5)
+
+
+TINY = {
+    "produced from nothing": "species D in c; -> D; c * r; r = 1e-9; D -> ; c * 0.2 * D; D = 0",
+    "from a boundary species": "species D in c, $B in c; B -> D; c * 0.3 * B; B = 1e-9/0.3; D -> ; c * 0.2 * D; D = 0",
+    "under a rate rule": "D = 0; D' = 1e-9 - 0.2 * D",
+}
+
+
+@pytest.mark.parametrize("body", TINY.values(), ids=TINY.keys())
+def test_small_units_are_seen_although_nothing_is_there_at_the_start(body):
+    """D rises to 5e-9 mol/l in a cell of 1 pl: an absolute tolerance of 1e-12 mol would see nothing at all."""
+    model = Model.load(f"model m()\n compartment c = 1e-12\n {body}\nend", trusted=True)
+    times = np.array([1.0, 5.0, 20.0])
+    assert_allclose(simulate(model, None, times, ["D"])["D"], 5e-9 * (1.0 - np.exp(-0.2 * times)), rtol=1e-4)
+
+
+def test_a_small_compartment_beside_a_large_one():
+    """Bateman: Q in the medium feeds D in a cell a million times smaller."""
+    model = Model.load(
+        "model m()\n compartment cell = 1e-12; compartment medium = 1e-6; species D in cell, Q in medium\n"
+        " Q -> D; cell * 0.3 * Q\n D -> ; cell * 0.2 * D\n D = 0; Q = 1e-9\nend",
+        trusted=True,
+    )
+    times = np.array([1.0, 5.0, 20.0])
+    loss = 0.3e-6  # of Q: the cell's share of the medium
+    exact = 0.3e-9 / (0.2 - loss) * (np.exp(-loss * times) - np.exp(-0.2 * times))
+    assert_allclose(simulate(model, None, times, ["D"])["D"], exact, rtol=1e-4)
+
+
+def test_small_states_under_rate_rules():
+    model = Model.load("model m()\n x = 1e-15; x' = -0.1 * x\nend", trusted=True)
+    times = np.array([0.0, 10.0, 50.0])
+    assert_allclose(simulate(model, None, times, ["x"])["x"], 1e-15 * np.exp(-0.1 * times), rtol=1e-4)
 
 
 def test_output_does_not_depend_on_the_requested_grid(binding):
@@ -412,6 +448,46 @@ def test_shared_periods_do_not_disturb_the_clock():
     together = [course["A"][1] for course in simulate_many(model, experiments, [3.0, 5.0, 6.0], ["A"])]
     assert together == [15.0, 16.0, 17.0]
     _alike(model, experiments, [3.0, 5.0, 6.0], ["A", "u"])
+
+
+_CHANGES = st.sampled_from(
+    [{}, {"k": 0.3}, {"k": 0.0}, {"A": 4.0}, {"A": added(2.0)}, {"A": "A / 2", "k": 0.05}, {"A": "P", "P": "A"}]
+)
+_SCHEDULES = st.lists(
+    st.tuples(st.sampled_from([-3.0, -1.0, -0.5, 0.0, 0.7, 2.0, 5.0]), _CHANGES),
+    min_size=1,
+    max_size=5,
+    unique_by=lambda period: period[0],
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(_SCHEDULES, min_size=1, max_size=4))
+def test_any_schedules_give_piecewise_exponentials_and_the_bits_of_single_runs(decay, schedules):
+    """A decays and P takes it up, so that every schedule can be followed by hand from change to change."""
+    times = [5.0, 6.0, 9.0]
+    experiments = [Experiment([Period(start, changes) for start, changes in schedule]) for schedule in schedules]
+    _alike(decay, experiments, times, ["A", "P", "k"])
+    for schedule, experiment in zip(schedules, experiments, strict=True):
+        course = simulate(decay, experiment, times, ["A", "P"])
+        for row, time in zip(course.values, times, strict=True):
+            assert row == pytest.approx(_followed(schedule, time), rel=1e-6, abs=1e-9)
+
+
+def _followed(schedule: list[tuple[float, dict[str, object]]], until: float) -> tuple[float, float]:
+    a, p, k, now = 10.0, 1.0, 0.1, min(start for start, _ in schedule)
+    for start, changes in [*sorted(schedule, key=lambda period: period[0]), (until, {})]:
+        left = a * math.exp(-k * (start - now))
+        a, p, now = left, p + a - left, start
+        k = changes.get("k", k)
+        dose = changes.get("A")
+        if dose == "P":
+            a, p = p, a
+        elif dose == "A / 2":
+            a = a / 2.0
+        elif dose is not None:
+            a = 4.0 if dose == 4.0 else a + 2.0
+    return a, p
 
 
 EVENTS = """model events()
