@@ -1,7 +1,7 @@
 # Needs Python 3.11 to 3.13 with venv and pip, a POSIX shell and make; everything else goes into .venv.
 #
 #   make PYTHON=/path/to/python3.12 ...   which Python to build .venv from
-#   make VENV=/tmp/env ...                another place for the environment
+#   make VENV=venv312 ...                 another place for the environment
 #   make test ARGS="-k wash -x"           options for the command behind a target
 
 VENV ?= .venv

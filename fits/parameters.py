@@ -64,6 +64,7 @@ class Parameter:
     prior: Prior | None = None
     unit: str = ""
     name: str = ""
+    start: Prior | None = None  # where starts are drawn from; None: the prior, else between the bounds
 
     def __post_init__(self) -> None:
         if not self.estimate:

@@ -244,7 +244,7 @@ class Prior:
                 raise InputError(f"{what} needs {least}lower < upper, got {self._shown()}")
         if math.isnan(self.lower) or math.isnan(self.upper) or not self.lower < self.upper:
             raise InputError(f"{what} is cut off at lower < upper, got {self.lower:g}, {self.upper:g}")
-        if not self._mass > 0.0:
+        if not self.mass > 0.0:
             raise InputError(
                 f"{what} with {self._shown()} has no probability between its bounds {self.lower:g} and {self.upper:g}"
             )
@@ -278,7 +278,7 @@ class Prior:
         return max(low, self._z(self.lower)), min(high, self._z(self.upper))
 
     @functools.cached_property
-    def _mass(self) -> float:
+    def mass(self) -> float:
         """The probability between the bounds before normalisation."""
         low, high = self._limits
         if not low < high:
@@ -307,7 +307,7 @@ class Prior:
             return -math.inf
         if math.isinf(z):
             return -math.inf
-        density = _family(self.family).log_density(z, *self._arguments) - math.log(self._mass)
+        density = _family(self.family).log_density(z, *self._arguments) - math.log(self.mass)
         return density - z if self.family.startswith("log-") else density
 
     def slope(self, value: float) -> float:
@@ -330,9 +330,9 @@ class Prior:
         draws = rng.random(size)
         below, above = family.below(low, *arguments), family.above(high, *arguments)
         if below > 0.5:
-            z = family.upper_quantile(above + draws * self._mass, *arguments)
+            z = family.upper_quantile(above + draws * self.mass, *arguments)
         else:
-            z = family.quantile(below + draws * self._mass, *arguments)
+            z = family.quantile(below + draws * self.mass, *arguments)
         z = np.clip(np.asarray(z, dtype=np.float64), low, high)
         if not self._logarithmic:
             return z

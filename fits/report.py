@@ -107,10 +107,11 @@ def page(reproduction: Reproduction) -> str:
 <h1>What the models say about the papers</h1>
 <p class="lead">{_e(reproduction.summary)}</p>
 {_tiles(by_status)}
-<p>No parameter was fitted for this page. Each claim was turned into a criterion before the models were run, and the
-criterion is printed beside what was found. <em>Emergent</em> means that some parameter set in the declared ranges would
-break the claim, <em>by construction</em> that none would, <em>input</em> that a parameter was set from this very
-observation.</p>
+<p>Nothing is fitted while this page is made, except a scale and an offset for the measured points. The criterion of
+each claim is printed beside what was found, and how the answer came about, as the ledger of claims declares it:
+<em>emergent</em> means that some parameter set in the declared ranges would break the claim, <em>by construction</em>
+that none would, <em>input</em> that a parameter was set from this very observation. Where each parameter value comes
+from is printed by <code>kinetics show</code>.</p>
 <nav aria-label="Sections"><ul>{nav}</ul></nav>
 </header>
 <main>

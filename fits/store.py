@@ -264,7 +264,7 @@ def _connect(path: Path) -> sqlite3.Connection:
             raise StoreError(f"{path} has store format {version}, expected {FORMAT}; use the version that wrote it")
         verdict = connection.execute("PRAGMA quick_check").fetchone()[0]
         if verdict != "ok":
-            raise StoreDamaged(f"{path} is damaged ({verdict}); {damaged}")
+            raise StoreDamaged(f"{path} is damaged ({' '.join(verdict.split())}); {damaged}")
     except sqlite3.OperationalError as error:
         connection.close()
         raise StoreError(f"{path} cannot be read: {error}") from error

@@ -84,7 +84,7 @@ def run_in_processes(objective: Objective, search: Search, indices: Sequence[int
                 worker.end()
                 if not ready:
                     false_starts += 1
-                    if hung or false_starts >= 3:
+                    if hung or worker.fault or false_starts >= 3:
                         raise WorkersFailed(_cannot_start(worker, hung))
                 elif index is not None and hung:
                     message = f"no sign of life for {search.limits.evaluation_seconds:g} s"

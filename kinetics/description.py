@@ -120,8 +120,9 @@ class Description:
                 if not isinstance(formula, str):
                     for symbol in formula.names:
                         users.setdefault(symbol, set()).add(target)
-        for entity in self.entities.values():  # a concentration follows from the volume
-            if entity.kind == "species" and entity.stated_as_amount:
+        for entity in self.entities.values():  # a concentration follows from the volume, or is assigned for any volume
+            assigned = entity.id in self.initial and not entity.amount
+            if entity.kind == "species" and (entity.stated_as_amount or assigned):
                 users.setdefault(entity.compartment, set()).add(entity.id)
         frontier = list(reached)
         while frontier:
@@ -238,6 +239,34 @@ def without_time(sbml: str) -> str:
     elements = document.getListOfAllElements()
     for index in range(elements.getSize()):
         elements.get(index).renameSIdRefs("time", CLOCKLESS)
+    return str(libsbml.writeSBMLToString(document))
+
+
+RATE_OF = "kinetics_rate_of_"
+
+
+def with_rates(sbml: str, names: Collection[str]) -> str:
+    """The model for the engine, with a parameter `RATE_OF` + name that holds d(amount)/dt of each species."""
+    import libsbml
+
+    document = libsbml.readSBMLFromString(sbml)
+    model = document.getModel()
+    for name in names:
+        species, rule = model.getSpecies(name), model.getRateRule(name)
+        parameter = model.createParameter()
+        parameter.setId(RATE_OF + name)
+        parameter.setConstant(False)
+        math = rule.getMath().deepCopy()
+        compartment = model.getCompartment(species.getCompartment())
+        if not species.getHasOnlySubstanceUnits() and compartment.getSpatialDimensions() != 0:
+            product, size = libsbml.ASTNode(libsbml.AST_TIMES), libsbml.ASTNode(libsbml.AST_NAME)
+            size.setName(species.getCompartment())
+            product.addChild(math)
+            product.addChild(size)
+            math = product
+        assignment = model.createAssignmentRule()
+        assignment.setVariable(RATE_OF + name)
+        assignment.setMath(math)
     return str(libsbml.writeSBMLToString(document))
 
 

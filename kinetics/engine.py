@@ -85,13 +85,22 @@ class Engine:
     """One compiled model.  Hold its ``lock`` while using it."""
 
     def __init__(
-        self, sbml: str, name: str, *, events: bool, ruled: frozenset[str] = frozenset(), rated: tuple[str, ...] = ()
+        self,
+        sbml: str,
+        name: str,
+        *,
+        events: bool,
+        ruled: frozenset[str] = frozenset(),
+        moving: tuple[str, ...] = (),
+        rated: tuple[str, ...] = (),
+        ruled_rates: Mapping[str, str] | None = None,
     ) -> None:
         """``ruled`` names what assignment rules determine, which can be neither set nor restored.
 
-        ``rated`` names what rate rules move.
+        ``moving`` names all that has a rate, ``rated`` what has it from a rate rule; ``ruled_rates`` says where to
+        read the rate of a species under a rate rule, which the engine itself does not tell.
         """
-        self._rated, self._ruled = rated, ruled
+        self._rated, self._moving, self._ruled_rates = rated, frozenset(moving), dict(ruled_rates or {})
         self.sbml, self.name, self._events = sbml, name, events
         self.lock = threading.RLock()  # two threads inside one instance crash the process
         self._keeper = self._build()  # keeps the compiled code alive while instances with events come and go
@@ -157,16 +166,10 @@ class Engine:
         if len(amounts):
             largest = np.maximum.reduceat(np.abs(amounts[self._by_home]), self._homes)
             if largest.min() < SMALL:
-                rates = [
-                    abs(self._runner.getValue(f"{name}'")) * horizon if name not in self._ruled else 0.0
-                    for name in self._floating
-                ]
+                rates = [abs(self.rate(name)) * horizon for name in self._floating]
                 largest = np.maximum(largest, np.maximum.reduceat(np.array(rates)[self._by_home], self._homes))
                 scales = [_scale(value) for value in largest.tolist()]
-        small = [
-            _scale(max(abs(self._runner.getValue(name)), abs(self._runner.getValue(f"{name}'")) * horizon))
-            for name in self._rated
-        ]
+        small = [_scale(max(abs(self.get(name)), abs(self.rate(name)) * horizon)) for name in self._rated]
         scales += [scale for scale in small if scale < 1.0]
         floor = tuple(scales)
         if not any(scale < 1.0 for scale in floor):
@@ -198,6 +201,13 @@ class Engine:
 
     def get(self, selection: str) -> float:
         return float(self._runner.getValue(selection))
+
+    def rate(self, name: str) -> float:
+        """d(amount)/dt of a species, d(value)/dt of anything else; 0 for what does not move by itself."""
+        if name not in self._moving:
+            return 0.0
+        by_rule = self._ruled_rates.get(name)
+        return self.get(by_rule if by_rule is not None else f"{name}'")
 
     def set_time(self, time: float) -> None:
         self._model.setTime(time)

@@ -18,7 +18,7 @@ import pandas as pd
 
 from kinetics import antimony, catalogue
 from kinetics.dependencies import missing_behind
-from kinetics.description import Description, Entity, describe_sbml, with_fillers, without_time
+from kinetics.description import RATE_OF, Description, Entity, describe_sbml, with_fillers, with_rates, without_time
 from kinetics.engine import Engine, probe
 from kinetics.errors import InputError, InvalidModel, MissingValue, ModelNotFound, UnknownName
 from kinetics.expression import Expression
@@ -34,14 +34,19 @@ def _engine(checked: CheckedModel, description: Description) -> Engine:
     if key in _engines:
         _engines.move_to_end(key)
         return _engines[key]
+    entities = description.entities
+    by_rule = [e.id for e in entities.values() if e.kind == "species" and e.rule == "rate"]
     sbml = with_fillers(checked.sbml, checked.missing) if checked.missing else checked.sbml
-    sbml = without_time(sbml) if "time" in description.entities else sbml
+    sbml = with_rates(sbml, by_rule) if by_rule else sbml
+    sbml = without_time(sbml) if "time" in entities else sbml
     engine = Engine(
         sbml,
         checked.name,
         events=bool(description.events),
-        ruled=frozenset(description.assignments),
-        rated=tuple(item.engine_id for item in description.entities.values() if item.rule == "rate"),
+        ruled=frozenset(description.assignments) | {RATE_OF + name for name in by_rule},
+        moving=tuple(entities[name].engine_id for name in description.states),
+        rated=tuple(e.engine_id for e in entities.values() if e.rule == "rate" and e.kind != "stoichiometry"),
+        ruled_rates={entities[name].engine_id: RATE_OF + name for name in by_rule},
     )
     _engines[key] = engine
     while len(_engines) > _KEEP:

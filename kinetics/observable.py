@@ -192,7 +192,7 @@ def measure(
     if readout.relative:
         changes = dict(readout.relative.reference.changes)
         against = [experiment.replacing(changes) for experiment in experiments]
-        if all(experiment == against[0] for experiment in against):
+        if all(experiment.periods == against[0].periods for experiment in against):
             against = against[:1]
         reference = _raw(model, against, readout, solver, parameters)
         if np.any(reference == 0.0):
@@ -254,7 +254,8 @@ def _refined(edges: list[float], run: Callable[[FloatArray], list[FloatArray]], 
         for left, right in itertools.pairwise(edges):
             early = left + (right - left) * np.concatenate(([0.0], np.geomspace(1e-5, 1.0, count // 2)))
             grid = np.union1d(early, np.linspace(left, right, count // 2 + 1))
-            grid = np.union1d(grid, extra[(extra > left) & (extra < right)])
+            last = right - (2.0 * JUST_BEFORE * (right - left) if right < edges[-1] else 0.0)
+            grid = np.union1d(grid, extra[(extra > left) & (extra < last)])
             if right < edges[-1]:
                 grid[-1] = right - JUST_BEFORE * (right - left)
             grids.append(grid)

@@ -184,17 +184,15 @@ class Runner:
             time += span
             worst, moving, atol = 0.0, "", self.engine.rescale(span)
             for name in states:
-                entity = entities[name]
-                value, rate = self.engine.get(entity.engine_id), self.engine.get(f"{entity.engine_id}'")
-                if entity.kind == "species" and entity.rule == "rate" and not entity.amount:
-                    value = self.engine.get(entity.selection)
+                symbol = entities[name].engine_id  # of species: amounts, which is what the rates are of
+                value, rate = self.engine.get(symbol), self.engine.rate(symbol)
                 drift = abs(rate) * (time - start) / (abs(value) + 1e4 * atol)
                 if not drift <= worst:  # NaN counts as the worst
                     worst, moving = drift, name
             if worst <= STEADY_FACTOR * self.solver.rtol:
                 return self._now(time)
             if span >= LONGEST_EQUILIBRATION or math.isnan(worst):
-                rate = self.engine.get(f"{entities[moving].engine_id}'")
+                rate = self.engine.rate(entities[moving].engine_id)
                 raise NoSteadyState(
                     f"model {self.model.name!r}, experiment {experiment or 'unnamed'!r}: no steady state after "
                     f"{time - start:g} {unit}; {moving!r} still changes, at {rate:g} per {unit} "

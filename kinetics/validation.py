@@ -90,13 +90,6 @@ def read_sbml(source: str | os.PathLike[str]) -> CheckedModel:
         origin = path.name or str(name)
         text = load_text(path, origin)
     scan = scan_xml(text, origin)
-    refused = sorted(scan.required - {"comp"})
-    if refused:
-        packages = ", ".join(repr(package) for package in refused)
-        raise UnsupportedModel(
-            f"{origin}: the SBML package {packages} is marked as required, so the model means something "
-            "else without it; only 'comp' can be simulated here"
-        )
     if "comp" in scan.packages:
         sbml = flatten(scan, path.parent if path else None, origin, path)
     else:
@@ -186,6 +179,10 @@ def _warnings(model: Any, packages: frozenset[str], needs: Dependencies) -> Iter
     yield from lacking[:MAX_SHOWN]
     if len(lacking) > MAX_SHOWN:
         yield f"{len(lacking) - MAX_SHOWN} more values are missing"
+    for i in range(model.getNumCompartments()):
+        compartment = model.getCompartment(i)
+        if compartment.isSetSize() and compartment.getSize() <= 0.0:  # the engine computes with it all the same
+            yield f"compartment {compartment.getId()!r} has size {compartment.getSize():g}, expected more than 0"
     if model.getNumConstraints():
         yield f"constraints of the model are not watched during a simulation ({model.getNumConstraints()})"
     ignored = sorted(packages - {"comp", "layout", "render", "groups"})

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.parsers import expat
 
-from kinetics.errors import InvalidModel, ModelNotFound
+from kinetics.errors import InvalidModel, ModelNotFound, UnsupportedModel
 
 MAX_BYTES = 50_000_000  # of one model with all the files it names; published models stay below 10 MB
 MAX_DEPTH = 500  # nested elements; the engine's stack overflows from a few thousand on
@@ -48,7 +48,6 @@ class Scan:
     level: int
     version: int
     packages: frozenset[str]  # short names of the SBML packages declared, such as "comp"
-    required: frozenset[str]  # those marked required="true": without them the model means something else
 
 
 def is_text(source: str) -> bool:
@@ -172,6 +171,7 @@ def scan_xml(text: str, origin: str) -> Scan:
     Raises:
         InvalidModel: it is not XML, has a document type, is nested too deeply, or is not SBML of a known
             level and version.
+        UnsupportedModel: a package other than ``comp`` is marked required: the model has no meaning without it.
     """
     body = text.lstrip("\ufeff")
     start = len(body) - len(body.lstrip())
@@ -203,10 +203,14 @@ def scan_xml(text: str, origin: str) -> Scan:
         what = expat.errors.messages[error.code]
         hint = "; the file is cut off or empty" if "no element" in what or "unclosed" in what else ""
         raise InvalidModel(f"{origin}: expected SBML, got broken XML: {what} at line {error.lineno}{hint}") from error
+    if foreign := sorted(scanner.required - {"comp"}):
+        raise UnsupportedModel(
+            f"{origin}: the SBML package {', '.join(map(repr, foreign))} is marked as required, so the model "
+            "means something else without it; only 'comp' can be simulated here"
+        )
     return Scan(
         text=body,
         level=scanner.level,
         version=scanner.version,
         packages=frozenset(scanner.packages),
-        required=frozenset(scanner.required),
     )

@@ -80,14 +80,18 @@ def carried(runs: Runs, columns, times, *, rtol=1e-10, atol=1e-13, **options):
     return result
 
 
-def along(runs: Runs, columns, times, **options):
+def along(runs: Runs, columns, times, tolerance=1e-8):
     """The same from the variational equations along the trajectory."""
     equations = runs.equations
     values, slopes = starting_point(equations, columns)({})
     solver = Variational(equations, columns)
     assert not solver.inexact
     weights, start = solver.arrays(slopes)
-    return solver.solve(lambda t: runs.simulate(t, values), np.asarray(times), values, weights, start, **options).values
+
+    def states(t):
+        return runs.simulate(t, values)
+
+    return solver.solve(states, np.asarray(times), values, weights, start, tolerance=tolerance).values
 
 
 def moving_columns(equations: Equations):

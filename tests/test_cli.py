@@ -489,6 +489,32 @@ def test_progress_stays_off_pipes(run):
     assert run("dose-response", IL7, "--json", "--per-decade", "20")[2] == ""
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pseudo-terminals")
+@pytest.mark.parametrize("quiet", [False, True])
+def test_progress_appears_on_a_terminal_after_two_seconds(quiet):
+    import fcntl
+    import pty
+    import struct
+    import termios
+
+    code = (
+        "import argparse, time; from fits.commands.common import heartbeat\n"
+        f"with heartbeat('simulating', argparse.Namespace(quiet={quiet})): time.sleep(3.2)"
+    )
+    reader, writer = pty.openpty()
+    fcntl.ioctl(writer, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    done = subprocess.run(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=writer, env=environment(), check=True, timeout=60
+    )
+    os.write(writer, b"end")
+    said = os.read(reader, 5000).decode()
+    os.close(writer)
+    os.close(reader)
+    assert done.stdout == b""
+    assert ("simulating 00:02" in said) is not quiet
+    assert said.endswith("end") and "\n" not in said
+
+
 def test_reproduce_prints_writes_and_tells_by_its_status(run, tmp_path):
     page = tmp_path / "page.html"
     status, out, err = run("reproduce", "--json", "--output", str(page))

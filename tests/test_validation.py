@@ -508,7 +508,7 @@ def test_long_but_reasonable_models_pass() -> None:
     "text",
     [
         document(many("FunctionDefinitions", function("f", "<apply><root/></apply>")), parameters(p=1.0)),
-        document(parameters(p=None), many("Rules", rule("p", "<root/>"))),
+        document(parameters(p=None), many("Rules", rule("p", call("plus", "<root/>", number(1))))),
         composed(
             submodels(("x", "inner")),
             definitions=definition("inner", parameters(p=None), many("Rules", rule("p", "<apply><apply/></apply>"))),
@@ -688,6 +688,14 @@ def test_external_files_are_checked_like_the_model(tmp_path: Path, text: str, wh
     assert str(tmp_path) not in str(caught.value)
 
 
+def test_external_files_may_require_no_other_package(tmp_path: Path) -> None:
+    arrays = 'xmlns:x="http://www.sbml.org/sbml/level3/version1/arrays/version1" x:required="true"'
+    inner = document(*conversion(), root=arrays)
+    main = write(tmp_path, main=composed(submodels(("x", "e")), externals=external("e", "a.xml")), a=inner)
+    with pytest.raises(UnsupportedModel, match="arrays"):
+        read_sbml(main)
+
+
 def test_files_that_name_each_other_in_a_circle(tmp_path: Path) -> None:
     main = write(
         tmp_path,
@@ -815,6 +823,11 @@ def test_missing_values_are_listed_and_warned_of() -> None:
     checked = read_sbml(document(*conversion(k=None)))
     assert checked.missing == {"k"}
     assert "parameter 'k' has no value" in checked.warnings
+
+
+@pytest.mark.parametrize("size", ["-1", "0"])
+def test_a_size_that_is_not_positive_is_warned_of(size: str) -> None:
+    assert f"compartment 'c' has size {size}, expected more than 0" in read_sbml(document(compartment(size))).warnings
 
 
 def test_many_missing_values_are_summarised() -> None:

@@ -300,7 +300,7 @@ def heartbeat(text: str, args: argparse.Namespace) -> Iterator[None]:
             return
         from tqdm import tqdm
 
-        with tqdm(desc=text, bar_format="{desc} {elapsed}", leave=False, file=sys.stderr) as bar:
+        with tqdm(desc=text, bar_format="{desc} {elapsed}", delay=0.1, leave=False, file=sys.stderr) as bar:
             bar.start_t -= 2.0
             while not ended.wait(0.5):
                 bar.refresh()
