@@ -105,17 +105,15 @@ def run(arguments):
     chance = random.Random(arguments.seed)
     with tempfile.TemporaryDirectory() as folder:
         whole, cut = Path(folder, "whole.sqlite"), Path(folder, "cut.sqlite")
-        began = time.monotonic()
-        if start(whole, arguments).wait(1800) != 0:
-            raise SystemExit("the uninterrupted fit failed")
-        duration = time.monotonic() - began
+        startup, duration = timed(whole, arguments)
         reference = rows(whole)
         hits, seen, progress = 0, {}, []
         for _ in range(arguments.kills):
             process = start(cut, arguments)
             try:
-                # Up to a tenth of a whole run, and starting up, which every round must repeat, takes part of it.
-                moment = chance.uniform(0.1, arguments.startup + 0.09 * duration)
+                # Every round starts up again and then works for a fortieth of the whole on average, so that
+                # the fit is not done before the last kill.
+                moment = chance.uniform(0.5 * startup, startup + 0.05 * (duration - startup))
                 try:
                     process.wait(moment)
                 except subprocess.TimeoutExpired:
@@ -145,6 +143,19 @@ def run(arguments):
     }
 
 
+def timed(store, arguments):
+    """Run a fit in peace; seconds until its first start was stored, and until its end."""
+    began, first = time.monotonic(), None
+    process = start(store, arguments)
+    while process.poll() is None and time.monotonic() - began < 1800:
+        if first is None and rows(store):
+            first = time.monotonic() - began
+        time.sleep(0.05)
+    if process.wait(1) != 0 or first is None:
+        raise SystemExit("the uninterrupted fit failed")
+    return first, time.monotonic() - began
+
+
 def kill_if_running(process, parent_only):
     if process.poll() is None:
         kill(process, parent_only)
@@ -156,7 +167,6 @@ def main(words=None):
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
-    parser.add_argument("--startup", type=float, default=1.5, help="seconds until the first start can be finished")
     parser.add_argument("--parent-only", action="store_true", help="leave the workers to notice by themselves")
     parser.add_argument("--objective", default="", help="module:function that returns the objective")
     parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)

@@ -8,16 +8,18 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from fits.evaluation import FloatArray
 from fits.local import ExitReason, open_gradient
 from fits.provenance import Provenance
 from fits.store import encode, read_store
 from kinetics.errors import SimulationError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 VALUE_TOLERANCE = 0.1  # of a negative log-likelihood: far below the 1.92 of a 95 % interval
 PLACE_TOLERANCE = 0.01  # of the range between the bounds
@@ -155,6 +157,8 @@ class FitResult:
 
     def to_frame(self) -> pd.DataFrame:
         """A row per start, best first; parameters in columns of their own, on the search scale."""
+        import pandas as pd  # workers import this module and have no use for it
+
         rows = []
         for start in self.starts:
             row: dict[str, Any] = {

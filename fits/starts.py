@@ -13,7 +13,6 @@ from enum import Enum
 from typing import Any
 
 import numpy as np
-from scipy.stats import qmc
 
 from fits.evaluation import FloatArray, Objective
 from kinetics.errors import InputError, UnknownName
@@ -149,6 +148,8 @@ def _latin_hypercube(count: int, dimension: int, seed: int, block: int) -> Float
 
 def _sobol(dimension: int, seed: int, first: int, count: int) -> FloatArray:
     """Points ``first`` to ``first + count`` of a scrambled Sobol sequence, shape ``(count, dimension)``."""
+    from scipy.stats import qmc  # takes a second to import, which every worker would pay
+
     scramble = int(np.random.default_rng((seed, _SOBOL)).integers(2**31))
     sequence = qmc.Sobol(dimension, scramble=True, seed=scramble)
     if first:

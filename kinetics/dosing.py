@@ -114,7 +114,7 @@ class DoseProtocol:
                 merged.update(condition.changes)
             merged[self.target] = dose
             periods[index] = Period(chosen.start, merged, chosen.id)
-            made.append(Experiment(periods, f"{self.target}={dose}"))
+            made.append(self.schedule.with_periods(periods, f"{self.target}={dose}"))
         return made
 
     def __reduce__(self) -> tuple[object, ...]:

@@ -33,7 +33,7 @@ class Runner:
         description = model.description
         varying = any(e.kind == "stoichiometry" and e.rule for e in description.entities.values())
         self.shares = not description.events and not varying
-        self._shared: dict[tuple[object, ...], tuple[Snapshot, FloatArray]] = {}
+        self._shared: dict[tuple[object, ...], tuple[Snapshot, list[FloatArray]]] = {}
         self._orders: dict[frozenset[str], tuple[str, ...]] = {}
         self.values: dict[str, float] = {}
         self.symbols: Mapping[str, float] = {}
@@ -93,7 +93,7 @@ class Runner:
         for item in self.model.description.entities.values():
             stated = item.kind == "species" and not item.amount and not item.stated_as_amount
             if stated and item.compartment == compartment and item.id not in kept and item.value is not None:
-                if not item.rule:
+                if item.rule != "assignment":
                     self.engine.set({item.selection: item.value})
 
     # changes
@@ -140,7 +140,8 @@ class Runner:
         for name in values:
             if entities[name].kind == "compartment":  # concentrations stay, amounts follow the new volume
                 for item in entities.values():
-                    if item.kind == "species" and item.compartment == name and not item.amount and not item.rule:
+                    free = item.kind == "species" and not item.amount and item.rule != "assignment"
+                    if free and item.compartment == name:
                         held[item.id] = self.engine.get(item.selection)
         self._set({**held, **values})
 
@@ -213,7 +214,10 @@ class Runner:
             if index == 0:
                 self._begin(stage.changes)
             elif self.model.description.events:
+                if math.isfinite(stages[index - 1].start):  # an event at this very time comes after the changes
+                    self.clock = math.nextafter(stage.start, -math.inf)
                 before = triggers(self.model.description.events, self._value)
+                self.clock = stage.start
                 self._apply(stage.changes)
                 fire(self.model, before, self._value, self._set)
             else:
@@ -225,16 +229,18 @@ class Runner:
             else:
                 parts.append(self._stage(begin, end, last, times, experiment))
             if not last and self.shares:
-                self._shared[(stages[: index + 1], end)] = (self.engine.snapshot(), parts[-1])
+                self._shared[_stretch(stages, index + 1, times)] = (self.engine.snapshot(), list(parts))
         return np.concatenate(parts)
 
     def _resume(self, stages: tuple[Stage, ...], times: FloatArray, parts: list[FloatArray]) -> int:
         """Start from the longest stretch of periods that was run before; returns the index of the next stage."""
+        if not self.shares:
+            return 0
         for count in range(len(stages) - 1, 0, -1):
-            if (stages[:count], stages[count].start) in self._shared:
-                for index in range(1, count + 1):
-                    parts.append(self._shared[(stages[:index], stages[index].start)][1])
-                self.engine.restore(self._shared[(stages[:count], stages[count].start)][0])
+            known = self._shared.get(_stretch(stages, count, times))
+            if known is not None:
+                parts.extend(known[1])
+                self.engine.restore(known[0])
                 return count
         return 0
 
@@ -250,6 +256,8 @@ class Runner:
         wanted = times[(times >= begin) & ((times <= end) if last else (times < end))]
         finite = wanted[np.isfinite(wanted)]
         stop = (finite[-1] if len(finite) else begin) if last else end
+        if not last and self.model.description.events:
+            stop = math.nextafter(stop, begin)
         grid = np.union1d(np.concatenate(([begin], finite)), [stop])
         table: FloatArray
         if len(grid) > 1:
@@ -264,3 +272,10 @@ class Runner:
             final[0, 0] = math.inf
             rows = np.concatenate((rows, final))
         return rows
+
+
+def _stretch(stages: tuple[Stage, ...], count: int, times: FloatArray) -> tuple[object, ...]:
+    """What the first ``count`` periods depend on: themselves, where they end, and the times read within them."""
+    end = stages[count].start
+    inside = () if not len(times) or times[0] >= end else tuple(times[times < end].tolist())
+    return (stages[:count], end, inside)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Collection
 from dataclasses import dataclass
+from itertools import pairwise
 
 from kinetics.errors import InputError
 from kinetics.experiment import Added, Experiment, Period, Value
@@ -73,7 +73,7 @@ def _change(model: Model, target: str, value: Value, symbols: Collection[str]) -
     return value_in(model, target, value)
 
 
-Resolved = dict[int, tuple[Period, float, Changes]]
+Resolved = dict[int, tuple[Period, Stage]]
 
 
 def resolve(
@@ -91,16 +91,20 @@ def resolve(
     seen = {} if seen is None else seen
     if experiment is not None and not isinstance(experiment, Experiment):
         raise InputError(f"expected an Experiment, got {experiment!r}")
-    merged: dict[float, Changes] = {}
+    stages: list[Stage] = []
     for period in (experiment or Experiment()).periods:
         if id(period) not in seen:  # the entry keeps the period alive, so its id stays its own
-            seen[id(period)] = (period, *_resolved(model, period, symbols))
-        _, start, changes = seen[id(period)]
-        start = next((other for other in merged if same_time(start, other)), start)
-        merged[start] = _joined(start, merged[start] + changes) if start in merged else changes
-    if not any(math.isfinite(start) for start in merged):
-        merged[0.0] = ()
-    return tuple(Stage(start, merged[start]) for start in sorted(merged))
+            seen[id(period)] = (period, Stage(*_resolved(model, period, symbols)))
+        stages.append(seen[id(period)][1])
+    if not stages or math.isinf(stages[-1].start):
+        stages.append(Stage(0.0, ()))
+    if all(one.start < other.start and not same_time(one.start, other.start) for one, other in pairwise(stages)):
+        return tuple(stages)
+    merged: dict[float, Changes] = {}
+    for stage in sorted(stages, key=lambda stage: stage.start):
+        start = next((other for other in merged if same_time(stage.start, other)), stage.start)
+        merged[start] = _joined(start, merged[start] + stage.changes) if start in merged else stage.changes
+    return tuple(Stage(start, changes) for start, changes in merged.items())
 
 
 def same_time(one: float, other: float) -> bool:
@@ -123,7 +127,7 @@ def _resolved(model: Model, period: Period, symbols: Collection[str]) -> tuple[f
 def _joined(start: float, changes: Changes) -> Changes:
     """Changes in order of name; refuses a target that is set twice."""
     ordered = sorted(changes, key=lambda change: change[0])
-    for (one, _), (other, _) in itertools.pairwise(ordered):
+    for (one, _), (other, _) in pairwise(ordered):
         if one == other:
             raise InputError(f"{one!r} is set twice at time {start:g}")
     return tuple(ordered)

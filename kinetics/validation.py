@@ -7,7 +7,6 @@ together (`kinetics.flattening`), libSBML's consistency checks, and what those l
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -44,23 +43,6 @@ class CheckedModel:
     origin: str  # name of the file without its folder, or "text"
     warnings: tuple[str, ...]  # what does not stop a simulation but a user should know
     missing: frozenset[str]  # identifiers without a value; see `kinetics.dependencies.missing_behind`
-
-    def engine_sbml(self) -> str:
-        """`sbml`, with NaN for parameters that have no value.
-
-        The engine refuses to load a parameter without a value even if nothing depends on it.  NaN, and not
-        a number that works, so that a result which depends on it after all cannot pass for one.  (Species
-        and compartments the engine fills in itself, with 0 and 1: ask `missing_behind` before each run.)
-        """
-        import libsbml
-
-        document = libsbml.readSBMLFromString(self.sbml)
-        model = document.getModel()
-        lacking = [p for p in (model.getParameter(key) for key in sorted(self.missing)) if p is not None]
-        for parameter in lacking:
-            parameter.setValue(math.nan)
-        text: str = libsbml.writeSBMLToString(document) if lacking else self.sbml
-        return text
 
 
 def read_sbml(source: str | os.PathLike[str]) -> CheckedModel:

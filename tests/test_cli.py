@@ -499,7 +499,7 @@ def test_progress_appears_on_a_terminal_after_two_seconds(quiet):
 
     code = (
         "import argparse, time; from fits.commands.common import heartbeat\n"
-        f"with heartbeat('simulating', argparse.Namespace(quiet={quiet})): time.sleep(3.2)"
+        f"with heartbeat('simulating', argparse.Namespace(quiet={quiet})): time.sleep(3.5)"
     )
     reader, writer = pty.openpty()
     fcntl.ioctl(writer, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
@@ -511,7 +511,7 @@ def test_progress_appears_on_a_terminal_after_two_seconds(quiet):
     os.close(writer)
     os.close(reader)
     assert done.stdout == b""
-    assert ("simulating 00:02" in said) is not quiet
+    assert bool(re.search(r"simulating 00:0[2-9]", said)) is not quiet
     assert said.endswith("end") and "\n" not in said
 
 

@@ -837,14 +837,6 @@ def test_many_missing_values_are_summarised() -> None:
     assert "15 more values are missing" in checked.warnings
 
 
-def test_engine_sbml_has_nan_where_the_engine_needs_a_number() -> None:
-    checked = read_sbml(document(*conversion(k=0.1, unused=None)))
-    assert 'value="NaN"' in checked.engine_sbml()
-    assert 'value="NaN"' not in checked.sbml
-    whole = read_sbml(GOOD)
-    assert whole.engine_sbml() == whole.sbml
-
-
 # --- what others made ------------------------------------------------------------------------------------------------
 
 

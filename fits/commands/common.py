@@ -293,15 +293,16 @@ def heartbeat(text: str, args: argparse.Namespace) -> Iterator[None]:
         return
     import threading
 
+    from tqdm import tqdm
+
     ended = threading.Event()
 
     def beat() -> None:
         if ended.wait(2.0):
             return
-        from tqdm import tqdm
-
         with tqdm(desc=text, bar_format="{desc} {elapsed}", delay=0.1, leave=False, file=sys.stderr) as bar:
             bar.start_t -= 2.0
+            bar.refresh()
             while not ended.wait(0.5):
                 bar.refresh()
 

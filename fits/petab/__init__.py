@@ -6,6 +6,6 @@ Both versions are interpreted directly, each by its own rules, into the same `fi
 from __future__ import annotations
 
 from fits.petab.reading import read_petab
-# from fits.petab.write import write_petab
+from fits.petab.write import write_petab
 
 __all__ = ["read_petab", "write_petab"]
