@@ -11,6 +11,7 @@ from typing import Any
 
 from kinetics.dependencies import Parts, formulas, nodes
 from kinetics.errors import InvalidModel, UnsupportedModel
+from kinetics.sbml_library import libsbml_module
 
 # Limits of what libSBML and the engine do in reasonable time; no published model comes near them.
 MAX_TERMS = 300_000  # of all formulas together, written out: the engine compiles 50 000 in 2 s
@@ -157,7 +158,7 @@ def check_formulas(model: Any, origin: str) -> list[int]:
         InvalidModel: functions or values are defined by way of themselves; operators lack operands.
         UnsupportedModel: a formula has an empty part, or is too large.
     """
-    import libsbml
+    libsbml = libsbml_module()
 
     for where, _, formula in formulas(model):
         if any(node.getType() == libsbml.AST_UNKNOWN for node in nodes(formula)):
@@ -181,7 +182,7 @@ def check_functions(model: Any, origin: str) -> Sizes:
         InvalidModel: names the circle.
         UnsupportedModel: functions call each other in more than `MAX_CALLS` pairs.
     """
-    import libsbml
+    libsbml = libsbml_module()
 
     functions = {}
     for i in range(model.getNumFunctionDefinitions()):

@@ -17,6 +17,7 @@ from functools import lru_cache
 from typing import Any
 
 from kinetics.errors import InvalidModel
+from kinetics.sbml_library import libsbml_module
 
 Graph = dict[str, set[str]]
 
@@ -77,7 +78,7 @@ def _identifier(name: str) -> str:
 
 @lru_cache(maxsize=32)
 def _read(sbml: str) -> Dependencies:
-    import libsbml
+    libsbml = libsbml_module()
 
     model = libsbml.readSBMLFromString(sbml).getModel()
     if model is None:
@@ -90,7 +91,7 @@ def names_in(math: Any) -> frozenset[str]:
 
     Functions of the model are not looked into: they cannot name symbols of the model.
     """
-    import libsbml
+    libsbml = libsbml_module()
 
     names = set()
     for node in nodes(math):
@@ -105,7 +106,7 @@ def names_in(math: Any) -> frozenset[str]:
 
 def nodes(math: Any) -> Iterator[Any]:
     """The nodes of a formula, parents first; those below ``rateOf`` are left out."""
-    import libsbml
+    libsbml = libsbml_module()
 
     open_ones = [math] if math is not None else []
     while open_ones:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from kinetics.errors import UnsupportedModel
 from kinetics.expression import Expression
 from kinetics.mathml import FunctionTable, from_mathml
+from kinetics.sbml_library import libsbml_module
 from kinetics.units import unit_name
 
 CLOCKLESS = "kinetics_symbol_called_time"  # the engine cannot tell a symbol called time from its clock
@@ -155,7 +156,7 @@ class Description:
 
 
 def _terms(definition: Any) -> tuple[tuple[str, float, int, float], ...] | None:
-    import libsbml
+    libsbml = libsbml_module()
 
     if definition is None or definition.getNumUnits() == 0:
         return None
@@ -232,7 +233,7 @@ def _species(species: Any, model: Any, rules: Mapping[str, str], initially: froz
 
 def without_time(sbml: str) -> str:
     """The model for the engine: a symbol called ``time`` under another name (see `Entity.selection`)."""
-    import libsbml
+    libsbml = libsbml_module()
 
     document = libsbml.readSBMLFromString(sbml)
     document.getModel().getElementBySId("time").setId(CLOCKLESS)
@@ -247,7 +248,7 @@ RATE_OF = "kinetics_rate_of_"
 
 def with_rates(sbml: str, names: Collection[str]) -> str:
     """The model for the engine, with a parameter `RATE_OF` + name that holds d(amount)/dt of each species."""
-    import libsbml
+    libsbml = libsbml_module()
 
     document = libsbml.readSBMLFromString(sbml)
     model = document.getModel()
@@ -275,7 +276,7 @@ def with_fillers(sbml: str, missing: Collection[str]) -> str:
 
     Results that depend on a missing value are refused before, so the number is never seen.
     """
-    import libsbml
+    libsbml = libsbml_module()
 
     document = libsbml.readSBMLFromString(sbml)
     model = document.getModel()
@@ -288,7 +289,7 @@ def with_fillers(sbml: str, missing: Collection[str]) -> str:
 
 def describe_sbml(sbml: str) -> Description:
     """The tables of a checked, flat SBML text."""
-    import libsbml
+    libsbml = libsbml_module()
 
     document = libsbml.readSBMLFromString(sbml)
     model = document.getModel()

@@ -14,11 +14,10 @@ read.  Every oddity handled here was measured (libRoadRunner 2.10 and 2.11) and 
 
 from __future__ import annotations
 
+import contextlib
 import math
 import numbers
 import os
-import subprocess
-import sys
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -34,6 +33,7 @@ os.environ.setdefault("SUNLOGGER_WARNING_FILENAME", os.devnull)
 import roadrunner
 
 from kinetics.errors import IntegrationFailed, InvalidModel, UnsupportedModel
+from kinetics.guard import run_guarded
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -263,33 +263,20 @@ def probe(sbml: str, name: str, *, timeout: float = 120.0) -> None:
     """Build and start a foreign model in a child process, so that a crash of the engine costs nothing.
 
     Raises:
-        InvalidModel: the child crashed, hung, or refused the model.
+        InvalidModel: the child crashed or hung.  A refusal in clear words is left to `Engine` to repeat.
     """
-    environment = {**os.environ, "PYTHONIOENCODING": "utf-8"}
-    command = [sys.executable, "-c", _CHILD]
-    try:
-        done = subprocess.run(
-            command, input=sbml.encode(), capture_output=True, timeout=timeout, env=environment, check=False
-        )
-    except subprocess.TimeoutExpired:
-        raise InvalidModel(f"model {name!r}: the engine did not come back from building it in {timeout:g} s") from None
-    if done.returncode != 0:
-        raise InvalidModel(
-            f"model {name!r} crashes the simulation engine when it is built (exit status {done.returncode}); "
-            "it passed all checks of SBML, so please report it"
+
+    def failed(how: str) -> InvalidModel:
+        return InvalidModel(
+            f"model {name!r}: the simulation engine {how} when the model is built; it passed all checks of SBML, "
+            "so please report it"
         )
 
+    run_guarded(_build_once, sbml, timeout=timeout, failed=failed)
 
-# A refusal in clear words is repeated by the parent; only a crash shows in the exit status.
-_CHILD = """
-import sys
-text = sys.stdin.buffer.read().decode()
-import roadrunner
-roadrunner.Logger.setLevel(roadrunner.Logger.LOG_FATAL)
-try:
-    runner = roadrunner.RoadRunner(text)
-    runner.resetToOrigin()
-    runner.getSelectedValues()
-except RuntimeError:
-    pass
-"""
+
+def _build_once(sbml: str) -> None:
+    with contextlib.suppress(RuntimeError):
+        runner = roadrunner.RoadRunner(sbml)
+        runner.resetToOrigin()
+        runner.getSelectedValues()

@@ -27,6 +27,7 @@ from kinetics.expression import (
     substitute_all,
 )
 from kinetics.mathml import FunctionTable, from_mathml
+from kinetics.sbml_library import libsbml_module
 
 MISSING = Number(float("nan"))
 
@@ -140,7 +141,7 @@ def read_equations(sbml: str) -> Equations:
         InvalidModel: the text is not SBML with a model.
         UnsupportedModel: delays, algebraic rules, fast reactions: not ordinary differential equations.
     """
-    import libsbml
+    libsbml = libsbml_module()
 
     document = libsbml.readSBMLFromString(sbml)
     model = document.getModel()
@@ -365,7 +366,7 @@ def _function_table(model: Any) -> FunctionTable:
 
 def _called(root: Any) -> set[str]:
     """Names of the functions that a formula calls."""
-    import libsbml
+    libsbml = libsbml_module()
 
     found, stack = set(), [root]
     while stack:

@@ -18,6 +18,7 @@ from typing import Any
 
 from kinetics.circles import check_formulas
 from kinetics.errors import InvalidModel
+from kinetics.sbml_library import libsbml_module
 from kinetics.xmlscan import MAX_BYTES, Scan, load_text, scan_xml
 
 MAX_FILES = 100  # that one model may be spread over
@@ -92,7 +93,7 @@ def flatten(scan: Scan, folder: Path | None, origin: str, path: Path | None = No
         InvalidModel: external files break the rules of `resolve_source`, models contain each other or
             multiply beyond all bounds, or libSBML cannot put them together.
     """
-    import libsbml
+    libsbml = libsbml_module()
 
     main = path.resolve() if path is not None else Path()
     pieces = _collect(scan, folder, origin, main)
@@ -119,7 +120,7 @@ def flatten(scan: Scan, folder: Path | None, origin: str, path: Path | None = No
 
 def _collect(scan: Scan, folder: Path | None, origin: str, main: Path) -> dict[Path, _Piece]:
     """The document and all files it names, directly or through others, each read and checked once."""
-    import libsbml
+    libsbml = libsbml_module()
 
     pieces: dict[Path, _Piece] = {}
     open_ones: list[tuple[Path, Scan, Path | None, str]] = [(main, scan, folder, origin)]
@@ -163,7 +164,7 @@ def _models(document: Any) -> list[Any]:
 
 def describe_errors(document: Any, most: int = 5) -> str:
     """libSBML's complaints at severity ERROR or FATAL: where, about what; "" when there are none."""
-    import libsbml
+    libsbml = libsbml_module()
 
     seen: list[str] = []
     for i in range(document.getNumErrors()):
@@ -179,7 +180,7 @@ def describe_errors(document: Any, most: int = 5) -> str:
 
 def _unjudged() -> tuple[int, int]:
     """Units become warnings; modelling practice is a matter of taste."""
-    import libsbml
+    libsbml = libsbml_module()
 
     return libsbml.LIBSBML_CAT_UNITS_CONSISTENCY, libsbml.LIBSBML_CAT_MODELING_PRACTICE
 

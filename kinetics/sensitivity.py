@@ -30,6 +30,7 @@ from kinetics.errors import InputError
 from kinetics.expression import Call, Expression, Symbol, add, nodes, rebuild
 from kinetics.mathml import to_mathml
 from kinetics.reach import Changes, Reach, needed_states, reaches
+from kinetics.sbml_library import libsbml_module
 from kinetics.slopes import Slopes
 
 FEW_STATES = 48  # companions in one block: beyond it the dense solver's cost per column rises (measured)
@@ -247,7 +248,7 @@ def _add_parameter(model: Any, name: str, *, constant: bool = False) -> None:
 
 
 def _add_rule(rule: Any, target: str, formula: Expression) -> None:
-    import libsbml
+    libsbml = libsbml_module()
 
     rule.setVariable(target)
     rule.setMath(libsbml.readMathMLFromString(to_mathml(formula)))

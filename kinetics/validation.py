@@ -17,6 +17,7 @@ from kinetics.circles import check_formulas
 from kinetics.dependencies import Dependencies, analyse, formulas, nodes
 from kinetics.errors import InvalidModel, UnsupportedModel
 from kinetics.flattening import describe_errors, flatten, message
+from kinetics.sbml_library import libsbml_module
 from kinetics.xmlscan import is_text, load_text, scan_xml
 
 _UNITS = "UNITS_CONSISTENCY"
@@ -77,7 +78,7 @@ def read_sbml(source: str | os.PathLike[str]) -> CheckedModel:
     else:
         sbml = scan.text
 
-    import libsbml
+    libsbml = libsbml_module()
 
     document = libsbml.readSBMLFromString(sbml)
     model = document.getModel()
@@ -108,7 +109,7 @@ def unit_report(sbml: str) -> tuple[str, ...]:
     Raises:
         InvalidModel: ``sbml`` is no SBML.
     """
-    import libsbml
+    libsbml = libsbml_module()
 
     document = libsbml.readSBMLFromString(scan_xml(sbml, "text").text)
     if document.getModel() is None:
@@ -138,7 +139,7 @@ def _unit_summary(sbml: str, sizes: list[int]) -> tuple[str, ...]:
 
 def _check_consistency(document: Any, origin: str) -> tuple[str, ...]:
     """Raise libSBML's errors; return its warnings about consistency (not about units, style or SBO)."""
-    import libsbml
+    libsbml = libsbml_module()
 
     for category in ("UNITS_CONSISTENCY", "MODELING_PRACTICE", "SBO_CONSISTENCY"):
         document.setConsistencyChecks(getattr(libsbml, f"LIBSBML_CAT_{category}"), False)
@@ -174,7 +175,7 @@ def _warnings(model: Any, packages: frozenset[str], needs: Dependencies) -> Iter
 
 def _check_supported(model: Any, origin: str) -> None:
     """Refuse what libRoadRunner cannot simulate, naming it."""
-    import libsbml
+    libsbml = libsbml_module()
 
     found: list[str] = []
     for i in range(model.getNumRules()):

@@ -20,7 +20,7 @@ def load_model(path: Path, language: object, where: str, *, trusted: bool) -> Mo
     if not isinstance(language, str):
         raise InputError(f"{where}: expected 'language: sbml', got {language!r}")
     if language.lower() != "sbml":
-        raise UnsupportedModel(f"{where}: a model in {language!r}; only 'sbml' can be read, so convert it to SBML first")
+        raise UnsupportedModel(f"{where}: a model in {language!r}; only 'sbml' can be read; convert it first")
     return Model.load(path, trusted=trusted)
 
 

@@ -161,7 +161,7 @@ class Export:
         }
         written = [model.formula(text, f"observable {observable.id!r}", symbols) for model in models]
         if any(item is not written[0] for item in written):
-            self.losses.append(f"observable {observable.id!r} means different things in its models; the first was taken")
+            self.losses.append(f"observable {observable.id!r} differs between its models; the first was taken")
         self.check(written[0], f"observable {observable.id!r}")
         if written[0] is parsed and not re.search(r"\b(pi|nan)\b|\*\*", text):
             return text

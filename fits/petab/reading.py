@@ -70,7 +70,7 @@ def _name(text: object) -> str:
 
 def _major(content: Mapping[str, Any], origin: str) -> int:
     if "format_version" not in content:
-        raise InputError(f"{origin}: expected a PEtab problem with 'format_version: 2.0.0' (or 1), got no format_version")
+        raise InputError(f"{origin}: expected 'format_version: 2.0.0' (or 1), got a file without format_version")
     version = str(content["format_version"])
     if version in ("1", "1.0", "1.0.0"):
         return 1

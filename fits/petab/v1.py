@@ -70,7 +70,8 @@ class _Part:
 
 def read(content: Mapping[str, Any], folder: Folder, name: str, *, trusted: bool) -> Problem:
     """A problem from the content of its YAML file; see `fits.petab.read_petab`."""
-    notes = [f"{folder.origin}: {key!r} is not part of PEtab 1 and was ignored" for key in sorted(content.keys() - _KEYS)]
+    unknown = sorted(content.keys() - _KEYS)
+    notes = [f"{folder.origin}: {key!r} is not part of PEtab 1 and was ignored" for key in unknown]
     rows = _required(folder, content.get("parameter_file"), "parameter_file", ("parameterId", "estimate"))
     check_unique(rows, "parameterId")
     names = frozenset(row.identifier("parameterId") for row in rows)
@@ -341,9 +342,10 @@ class _Reader:
         extra = []
         for placeholder in observables[name].observable_placeholders:
             if placeholder in self.outputs:
-                value = self._cell(self.conditions[key[1]], placeholder)
+                condition = self.conditions[key[1]]
+                value = self._cell(condition, placeholder)
                 if value is None:
-                    raise self.conditions[key[1]].fault(placeholder, "expected a value: the model has none to fall back on")
+                    raise condition.fault(placeholder, "expected a value: the model has none to fall back on")
                 extra.append(value)
         overriders = {*self.parameters, *(n for n, e in self.entities.items() if e.kind == "parameter")}
         return measurement(row, observables[name], experiments[key].id, 0.0, overriders, extra=tuple(extra))

@@ -38,8 +38,10 @@ SCALES = {item.value: item for item in Scale}
 
 def read(content: Mapping[str, Any], folder: Folder, name: str, *, trusted: bool) -> Problem:
     """A problem from the content of its YAML file; see `fits.petab.read_petab`."""
-    notes = [f"{folder.origin}: {key!r} is not part of PEtab 2 and was ignored" for key in sorted(content.keys() - _KEYS)]
-    models, aliases = apply_mapping(read_mapping(folder, content.get("mapping_files")), _models(content, folder, trusted))
+    unknown = sorted(content.keys() - _KEYS)
+    notes = [f"{folder.origin}: {key!r} is not part of PEtab 2 and was ignored" for key in unknown]
+    mapping = read_mapping(folder, content.get("mapping_files"))
+    models, aliases = apply_mapping(mapping, _models(content, folder, trusted))
 
     parameter_files = content.get("parameter_files", content.get("parameter_file"))
     parameter_rows = _required(folder, parameter_files, "parameter_files", ("parameterId", "estimate"))
@@ -63,7 +65,10 @@ def read(content: Mapping[str, Any], folder: Folder, name: str, *, trusted: bool
         conditions,
     )
     observable_rows = _required(
-        folder, content.get("observable_files"), "observable_files", ("observableId", "observableFormula", "noiseFormula")
+        folder,
+        content.get("observable_files"),
+        "observable_files",
+        ("observableId", "observableFormula", "noiseFormula"),
     )
     check_unique(observable_rows, "observableId")
     observables = {row["observableId"]: _observable(row, models, names, aliases) for row in observable_rows}
@@ -99,7 +104,7 @@ def _models(content: Mapping[str, Any], folder: Folder, trusted: bool) -> dict[s
     entries = content.get("model_files")
     if not isinstance(entries, Mapping) or not entries:
         raise InputError(
-            f"{folder.origin}: model_files: expected a mapping of model ids to location and language, got {entries!r:.60}"
+            f"{folder.origin}: model_files: expected model ids with location and language, got {entries!r:.60}"
         )
     models = {}
     for key, entry in entries.items():
@@ -184,7 +189,7 @@ def _parameters(rows: list[Row], aliases: Mapping[str, str], notes: list[str]) -
             continue
         lower, upper = bounds(row)
         nominal = row.number("nominalValue", default=math.nan)
-        far = 0.0 < lower and math.isfinite(upper) and upper / lower > LOG_SPAN
+        far = lower > 0.0 and math.isfinite(upper) and upper / lower > LOG_SPAN
         scale = row.choice("parameterScale", SCALES, "log10" if far else "lin")
         if far and not row["parameterScale"]:
             logarithmic.append(name)

@@ -1,4 +1,4 @@
-"""``write_petab``: from a `Problem` to the files of a PEtab problem, version 2 or 1, and a list of what does not fit."""
+"""``write_petab``: from a `Problem` to PEtab files of version 2 or 1, and a list of what does not fit."""
 
 from __future__ import annotations
 
