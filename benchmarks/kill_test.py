@@ -1,7 +1,7 @@
 """kill -9 at random moments: after resuming, the stored result is that of an uninterrupted fit, bit for bit.
 
-``python benchmarks/kill_test.py`` runs a fit of 40 starts with 2 workers once in peace and once again and again until it
-is done, each time killed with all its processes at a random moment.  ``--parent-only`` kills the parent alone: its
+``python benchmarks/kill_test.py`` runs a fit of 40 starts with 2 workers once in peace, and then again and again,
+killed with all its processes at 20 random moments before it may end.  ``--parent-only`` kills the parent alone: its
 workers must notice.  ``--objective module:function`` fits what the function returns.
 """
 

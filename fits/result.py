@@ -210,7 +210,10 @@ class FitResult:
                 shown = ", ".join(
                     f"{name} ({spread[self.names.index(name)]:.0%} of its range)" for name in apart[:5]
                 ) + (f" and {len(apart) - 5} more" if len(apart) > 5 else "")
-                yield f"They agree in the objective but not in the parameters, so the data do not settle {shown}."
+                yield (
+                    f"They agree in the objective but not in the parameters, so the data do not settle {shown}, "
+                    "or several minima are equally good."
+                )
             else:
                 yield f"They also agree in every parameter, within {PLACE_TOLERANCE:.0%} of its range."
         bounds = self.at_bounds()
@@ -238,7 +241,7 @@ class FitResult:
         groups: dict[tuple[ExitReason, str], list[StartRecord]] = {}
         for start in self.starts:
             if start.reason.failed:
-                groups.setdefault((start.reason, _without_numbers(start.message)), []).append(start)
+                groups.setdefault((start.reason, without_numbers(start.message)), []).append(start)
         for (reason, _), starts in sorted(groups.items(), key=lambda item: -len(item[1])):
             numbers = ", ".join(str(s.index) for s in starts[:8]) + (", ..." if len(starts) > 8 else "")
             example = f": {starts[0].message}" if starts[0].message else ""
@@ -247,8 +250,8 @@ class FitResult:
         example_of: dict[str, str] = {}
         for start in self.starts:
             for message, count in start.failures.items():
-                failed[_without_numbers(message)] += count
-                example_of.setdefault(_without_numbers(message), message)
+                failed[without_numbers(message)] += count
+                example_of.setdefault(without_numbers(message), message)
         if failed:
             evaluations = sum(start.evaluations for start in self.starts)
             kind, count = failed.most_common(1)[0]
@@ -262,8 +265,8 @@ def _starts(count: int) -> str:
     return "start" if count == 1 else "starts"
 
 
-def _without_numbers(message: str) -> str:
-    """A message with its numbers blotted out, so that failures of one kind are counted together."""
+def without_numbers(message: str) -> str:
+    """A message with its numbers blotted out: what failures of one kind have in common."""
     return re.sub(r"[-+]?\d+(?:\.\d*)?(?:[eE][-+]?\d+)?", "#", message)
 
 

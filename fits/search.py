@@ -16,7 +16,7 @@ import numpy as np
 
 from fits.evaluation import Evaluation, FloatArray, Objective
 from fits.local import ExitReason, Tolerance, minimise, slope_of, usable
-from fits.result import StartRecord
+from fits.result import StartRecord, without_numbers
 from fits.starts import StartDesign, draw, draw_more, search_range
 from kinetics.errors import InputError
 
@@ -107,7 +107,8 @@ class _Counted:
     def __init__(self, objective: Objective, alive: Callable[[], None]) -> None:
         self._objective, self._alive = objective, alive
         self.evaluations = 0
-        self.failures: Counter[str] = Counter()
+        self.failures: Counter[str] = Counter()  # by the first message of each kind
+        self._examples: dict[str, str] = {}
         self.exact = True
 
     def __call__(self, x: FloatArray, derivatives: bool = True) -> Evaluation:
@@ -119,9 +120,10 @@ class _Counted:
         if evaluation.failed or (derivatives and not usable(evaluation)):
             silent = "the objective is not finite" if evaluation.failed else "the derivatives are not finite"
             reason = (evaluation.failure or silent)[:LONGEST_MESSAGE]
-            if reason not in self.failures and len(self.failures) >= MOST_KINDS_OF_FAILURE:
-                reason = "other reasons"
-            self.failures[reason] += 1
+            kind = without_numbers(reason)
+            if kind not in self._examples and len(self._examples) >= MOST_KINDS_OF_FAILURE:
+                kind, reason = "", "other reasons"
+            self.failures[self._examples.setdefault(kind, reason)] += 1
         return evaluation
 
 

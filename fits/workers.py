@@ -114,7 +114,8 @@ class _Worker:
         self.ready, self.fault = False, ""
         self.index: int | None = None  # the start it works on
         self._began = self._heard = time.monotonic()
-        self._process.start()
+        with _deaf_to_interrupts():
+            self._process.start()
         far.close()  # so that the pipe ends when the worker does
 
     def load(self, payload: bytes) -> None:
@@ -175,6 +176,19 @@ class _Worker:
         if self._process.is_alive():
             self._process.kill()
             self._process.join(10.0)
+
+
+@contextlib.contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """Ctrl-C reaches every process of a terminal; one started here ignores it from its first moment."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may set signals; the worker still does so for itself
+        return
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
 
 
 def _cannot_start(worker: _Worker, hung: bool) -> str:

@@ -96,8 +96,11 @@ class Variational:
         self.constants = tuple(name for name in equations.constants if name in moved_constants)
         self._moving = np.array([i for i, name in enumerate(every) if name in moving], dtype=int)
         row = {every[i]: r for r, i in enumerate(self._moving)}
-        into = {name: c for c, name in enumerate((*self.constants, TIME_NAME))}
-        n, m = len(row), len(into)
+        # What drives the moving states: constants; and time and the other states, for the error's sake only.
+        drivers = (*self.constants, TIME_NAME, *(name for name in every if name not in row))
+        into = {name: c for c, name in enumerate(drivers)}
+        self._others = np.array([i for i, name in enumerate(every) if name not in row], dtype=int)
+        n, m = len(row), len(drivers)
         jacobian, forcing = [], []
         for name, r in row.items():
             by_time = gradient(equations.rates[name], (TIME_NAME,))
@@ -109,7 +112,7 @@ class Variational:
         self._j = np.array([place for place, _ in jacobian], dtype=int)
         self._b = np.array([place for place, _ in forcing], dtype=int)
         arguments = (*every, *equations.constants, TIME_NAME)
-        self._rates = compile_numpy([equations.rates[name] for name in row], arguments)
+        self._rates = compile_numpy(list(equations.rates.values()), arguments)
         self._slopes = compile_numpy([slope for _, slope in (*jacobian, *forcing)], arguments)
 
     def arrays(self, slopes: Slopes, scale: Mapping[str, float] | None = None) -> tuple[FloatArray, FloatArray]:
@@ -201,18 +204,22 @@ class Variational:
     ) -> tuple[FloatArray, FloatArray, FloatArray]:
         """For each step ``S -> across S + gain``, and the method's error relative to ``size``, (n_steps,)."""
         n, m, length, columns = len(self._moving), len(self.constants), len(steps) - 1, weights.shape[1]
+        drivers = m + 1 + len(self._others)
         arguments = [*states.T, *fixed, sampled]
         slopes = self._slopes(arguments)[:, 1:]  # none is needed at the very start
-        rates = self._rates(arguments).T  # (3 n_steps + 1, n)
+        every_rate = self._rates(arguments).T  # (3 n_steps + 1, n_states)
+        rates = every_rate[:, self._moving]
         since = (sampled - sampled[0])[:, None]
         known = states[:, self._moving]
         h = np.diff(steps)[:, None, None] * _WEIGHTS  # (n_steps, 3, 3)
         residual = known[1:].reshape(length, 3, n) - known[:-1:3][:, None] - h @ rates[1:].reshape(length, 3, n)
         residual = residual.reshape(length, 3 * n, 1)
-        # One more column than asked for: the sensitivity to the speed of everything, driven by f + t df/dt.
+        # One more column than asked for: the sensitivity to the speed of everything.  Time and the other states
+        # drive it, at rates 1 and f.
         driven = rates[1:].reshape(length, 3, n)
-        every = np.zeros((m + 1, columns + 1))
-        every[:m, :columns] = weights
+        pace = np.ones((3 * length, drivers - m))
+        pace[:, 1:] = every_rate[1:, self._others]
+        pace = (pace * since[1:]).reshape(length, 3, drivers - m, 1)
         across, gain = np.empty((length, n, n)), np.empty((length, n, columns + 1))
         error = np.empty((length, n))
         last = np.zeros((3 * n, n))
@@ -231,12 +238,12 @@ class Variational:
             matrix[:, np.arange(3 * n), np.arange(3 * n)] += 1.0
             solved = np.linalg.solve(matrix, np.broadcast_to(last, (count, 3 * n, n))).transpose(0, 2, 1)
             across[part] = solved.reshape(count, n, 3, n).sum(axis=2)
-            forcing = np.zeros((n * (m + 1), 3 * count))
+            forcing = np.zeros((n * drivers, 3 * count))
             forcing[self._b] = inner[len(self._j) :]
-            forcing = forcing.reshape(n, m + 1, count, 3).transpose(2, 3, 0, 1)  # (count, 3, n, m + 1)
-            moved = forcing @ every  # (count, 3, n, columns + 1)
-            times = since[1 + 3 * part.start : 1 + 3 * part.stop].reshape(count, 3, 1)
-            moved[..., columns] = driven[part] + times * forcing[..., m]
+            forcing = forcing.reshape(n, drivers, count, 3).transpose(2, 3, 0, 1)  # (count, 3, n, drivers)
+            moved = np.empty((count, 3, n, columns + 1))
+            moved[..., :columns] = forcing[..., :m] @ weights
+            moved[..., columns] = driven[part] + (forcing[..., m:] @ pace[part])[..., 0]
             moved = (h[part] @ moved.reshape(count, 3, -1)).reshape(count, 3 * n, -1)
             gain[part] = solved @ moved
             error[part] = (solved @ residual[part])[..., 0]

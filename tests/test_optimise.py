@@ -206,16 +206,16 @@ def test_any_executor_gives_the_same_bits():
 
 def test_executor_that_breaks_down_says_what_to_do():
     trap = Treacherous(trap="die", above=-9.0)
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        with pytest.raises(WorkersFailed, match="pass workers="):
-            fit(trap, n_starts=2, executor=pool)
+    pool = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"))
+    with pool, pytest.raises(WorkersFailed, match=r"pass workers="):
+        fit(trap, n_starts=2, executor=pool)
 
 
 def test_objective_that_cannot_travel_is_refused():
     class Local(Rosenbrock):
         pass
 
-    with pytest.raises(InputError, match="cannot be sent to worker processes"):
+    with pytest.raises(InputError, match=r"cannot be sent to worker processes"):
         fit(Local(), n_starts=1, workers=1)
 
 
@@ -225,7 +225,7 @@ class Unloadable(Toy):
 
 
 def test_objective_that_cannot_be_loaded_says_why():
-    with pytest.raises(WorkersFailed, match="cannot load the objective: ValueError"):
+    with pytest.raises(WorkersFailed, match=r"cannot load the objective: ValueError"):
         fit(Unloadable(), n_starts=1, workers=1)
 
 
@@ -244,7 +244,9 @@ def test_interrupt_keeps_what_is_finished(tmp_path):
     objective, store = Slow(pause=0.01), tmp_path / "fit.sqlite"
     timer = threading.Timer(0.8, _thread.interrupt_main)
     timer.start()
-    with pytest.raises(FitInterrupted, match=r"interrupted after \d+ of 60 starts, all kept in .*run the same") as caught:
+    with pytest.raises(
+        FitInterrupted, match=r"interrupted after \d+ of 60 starts, all kept in .*run the same"
+    ) as caught:
         fit(objective, n_starts=60, store=store)
     timer.join()
     finished = len(caught.value.result.starts)
@@ -270,7 +272,7 @@ def test_arguments_that_cannot_be_meant(arguments, message):
 
 
 def test_bounds_that_cannot_be_meant():
-    with pytest.raises(InputError, match="parameter 'x' needs lower < upper, got 5.0, 5.0"):
+    with pytest.raises(InputError, match=r"parameter 'x' needs lower < upper, got 5.0, 5.0"):
         fit(Rosenbrock(lower=np.array([5.0, -5.0])))
-    with pytest.raises(InputError, match="limit 'start_seconds' must be positive"):
+    with pytest.raises(InputError, match=r"limit 'start_seconds' must be positive"):
         Limits(start_seconds=0.0)

@@ -75,16 +75,16 @@ def test_infinite_bounds_are_refused_with_what_to_write():
 
 
 def test_missing_prior_is_refused():
-    with pytest.raises(InputError, match="no proper prior"):
+    with pytest.raises(InputError, match=r"no proper prior"):
         draw(Unbounded(prior=False), StartDesign("prior"), 0, 0)
 
 
 def test_wrong_boxes_are_refused():
-    with pytest.raises(UnknownName, match="no free parameter named 'z'"):
+    with pytest.raises(UnknownName, match=r"no free parameter named 'z'"):
         draw(Rosenbrock(), StartDesign(box={"z": (0.0, 1.0)}), 0, 0)
-    with pytest.raises(InputError, match="within its bounds -5 to 5.*got -9 to 1"):
+    with pytest.raises(InputError, match=r"within its bounds -5 to 5.*got -9 to 1"):
         draw(Rosenbrock(), StartDesign(box={"x": (-9.0, 1.0)}), 0, 0)
-    with pytest.raises(InputError, match="finite low < high, got 2.0, 1.0"):
+    with pytest.raises(InputError, match=r"finite low < high, got 2.0, 1.0"):
         StartDesign(box={"x": (2.0, 1.0)})
-    with pytest.raises(InputError, match="at least 1 candidate, got 0"):
+    with pytest.raises(InputError, match=r"at least 1 candidate, got 0"):
         StartDesign(candidates=0)

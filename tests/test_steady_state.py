@@ -90,4 +90,4 @@ def test_no_steady_state_to_differentiate():
     with pytest.raises(NoSteadyState):  # the ligand, now absent, would drive all receptor into the complex
         steady("model m() species $L, R, C; J: R -> C; k*L*R; L=0; R=3; C=1; k=0.2; end", ["L"], long=10.0)
     with pytest.raises(NoSteadyState, match="not isolated"):  # every point is one, and no total says which
-        steady("model m() x=1; x' = k*(x - x); y = 2; y' = -y; k=1; end", ["k"], long=10.0)
+        steady("model m() x=1; x' = k*(y - x); y = 2; y' = k*(x - y); k=1; end", ["k"], long=50.0)

@@ -38,7 +38,7 @@ def test_a_piece_is_written_once(tmp_path):
     with Store(tmp_path / "s.sqlite", PROBLEM) as store:
         pieces = store.open_kind("start", {})
         pieces.put(0, {"value": 1.0})
-        with pytest.raises(StoreError, match="holds start 0 already"):
+        with pytest.raises(StoreError, match=r"holds start 0 already"):
             pieces.put(0, {"value": 2.0})
         assert [result for _, result, _ in pieces.items()] == [{"value": 1.0}]
         assert pieces.numbers() == {0}
@@ -48,7 +48,9 @@ def test_another_problem_is_refused_with_what_changed(tmp_path):
     path = tmp_path / "s.sqlite"
     Store(path, PROBLEM).close()
     before = path.read_bytes()
-    with pytest.raises(StoreMismatch, match=r"s\.sqlite belongs to another problem \(changed: data; unchanged: model\)"):
+    with pytest.raises(
+        StoreMismatch, match=r"s\.sqlite belongs to another problem \(changed: data; unchanged: model\)"
+    ):
         Store(path, {**PROBLEM, "data": "c3"})
     with pytest.raises(StoreMismatch, match=r"changed: noise"):
         Store(path, {**PROBLEM, "noise": "c3"})
@@ -59,13 +61,23 @@ def test_another_problem_is_refused_with_what_changed(tmp_path):
 def test_other_settings_are_refused_by_name_and_value(tmp_path):
     store = tmp_path / "fit.sqlite"
     fit(Decay(), n_starts=2, store=store)
-    with pytest.raises(StoreMismatch, match="seed: 0 in the store, 1 now"):
+    with pytest.raises(StoreMismatch, match=r"seed: 0 in the store, 1 now"):
         fit(Decay(), n_starts=2, seed=1, store=store)
-    with pytest.raises(StoreMismatch, match="limits.evaluations: 1000 in the store, 9 now"):
+    with pytest.raises(StoreMismatch, match=r"limits.evaluations: 1000 in the store, 9 now"):
         fit(Decay(), n_starts=2, limits=Limits(evaluations=9), store=store)
-    with pytest.raises(StoreMismatch, match="changed: parameters; unchanged: model"):
+    with pytest.raises(StoreMismatch, match=r"changed: parameters; unchanged: model"):
         fit(Decay(upper=np.array([2.0, 1.0])), n_starts=2, store=store)
     assert essence(fit(Decay(), n_starts=2, store=store)) == essence(fit(Decay(), n_starts=2))
+
+
+def test_settings_without_any_piece_bind_nobody(tmp_path):
+    with Store(tmp_path / "s.sqlite", PROBLEM) as store:
+        store.open_kind("start", {"seed": 0})
+        pieces = store.open_kind("start", {"seed": 1})
+        pieces.put(0, {})
+        with pytest.raises(StoreMismatch, match=r"seed: 1 in the store, 0 now"):
+            store.open_kind("start", {"seed": 0})
+        store.open_kind("profile k_on", {"seed": 0})  # another kind has settings of its own
 
 
 def test_only_missing_starts_are_run(tmp_path):
@@ -105,7 +117,7 @@ def test_flipped_digit_is_reported(tmp_path):
     with connection:
         connection.execute("""UPDATE pieces SET result = replace(result, '"value":', '"value":1') WHERE number = 1""")
     connection.close()
-    with pytest.raises(StoreDamaged, match="damaged: start 1 is not what was written"):
+    with pytest.raises(StoreDamaged, match=r"damaged: start 1 is not what was written"):
         fit(Decay(), n_starts=3, store=store)
 
 
@@ -123,11 +135,11 @@ def test_foreign_files_are_left_alone(tmp_path):
 
 
 def test_places_that_cannot_hold_a_store(tmp_path):
-    with pytest.raises(InputError, match="is a folder"):
+    with pytest.raises(InputError, match=r"is a folder"):
         Store(tmp_path, PROBLEM)
-    with pytest.raises(InputError, match="folder of the store .* does not exist"):
+    with pytest.raises(InputError, match=r"folder of the store .* does not exist"):
         Store(tmp_path / "none" / "s.sqlite", PROBLEM)
-    with pytest.raises(InputError, match="no store"):
+    with pytest.raises(InputError, match=r"no store"):
         read_fit(tmp_path / "none.sqlite")
 
 
@@ -169,9 +181,8 @@ def test_second_process_is_refused_by_name_and_kill_frees_the_store(tmp_path):
 
 
 def test_same_process_is_refused_too(tmp_path):
-    with Store(tmp_path / "s.sqlite", PROBLEM):
-        with pytest.raises(StoreInUse, match="already open in this process"):
-            Store(tmp_path / "s.sqlite", PROBLEM)
+    with Store(tmp_path / "s.sqlite", PROBLEM), pytest.raises(StoreInUse, match=r"already open in this process"):
+        Store(tmp_path / "s.sqlite", PROBLEM)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["s.sqlite"]
 
 

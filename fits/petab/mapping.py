@@ -34,7 +34,7 @@ def apply_mapping(rows: Sequence[Row], models: Mapping[str, Model]) -> tuple[dic
             local = _LOCAL.fullmatch(target)
             if target in model.description.entities:
                 aliases[name] = target
-            elif local and (text := _with_global(model.sbml, *local.groups(), name)):
+            elif local and (text := _with_global(model.sbml, local.group(1), local.group(2), name)):
                 changed[key] = Model.load(text, trusted=True)  # it was tried before this change
             else:
                 continue

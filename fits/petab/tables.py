@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import math
 import os
 import re
@@ -99,13 +100,14 @@ def read_text(path: Path, limit: int, name: str = "") -> str:
     name = name or path.name
     try:
         status = path.stat()
-        if not stat.S_ISREG(status.st_mode):
-            raise InputError(f"{name}: expected a file, got {'a folder' if path.is_dir() else 'something else'}")
-        if status.st_size > limit:
-            raise InputError(f"{name}: expected at most {limit:,} bytes, got {status.st_size:,}")
-        data = path.read_bytes()
-    except (FileNotFoundError, ValueError):
+    except (OSError, ValueError):  # ValueError: the name holds a NUL
         raise ModelNotFound(f"there is no file {name!r}") from None
+    if not stat.S_ISREG(status.st_mode):
+        raise InputError(f"{name}: expected a file, got {'a folder' if stat.S_ISDIR(status.st_mode) else 'a device'}")
+    if status.st_size > limit:
+        raise InputError(f"{name}: expected at most {limit:,} bytes, got {status.st_size:,}")
+    try:
+        data = path.read_bytes()
     except OSError as error:
         raise InputError(f"{name}: cannot be read: {os.strerror(error.errno or 0)}") from None
     if b"\0" in data:
@@ -170,7 +172,9 @@ def _loader() -> Any:
 
 
 def _kind(content: object) -> str:
-    return "nothing" if content is None else {list: "a list", str: "text"}.get(type(content), f"{content!r:.40}")
+    if content is None:
+        return "nothing"
+    return "a list" if isinstance(content, list) else repr(content)[:40]
 
 
 # --- tables --------------------------------------------------------------------------------------------------
@@ -200,8 +204,13 @@ class Row:
     def text(self, column: str, what: str = "a value") -> str:
         """A cell that must not be empty."""
         if not self[column]:
-            raise self.fault(column, f"expected {what}, got an empty cell")
+            raise self.fault(column, f"expected {what}, got {self._nothing(column)}")
         return self[column]
+
+    def _nothing(self, column: str) -> str:
+        if column not in self.cells:
+            return f"a table without the column {column!r}"
+        return self.cells[column] or "an empty cell"
 
     def identifier(self, column: str) -> str:
         """A PEtab identifier: letters, digits and underscores, not starting with a digit."""
@@ -220,7 +229,7 @@ class Row:
         if not found and default is not None:
             return default
         if is_empty(self.cells.get(column, "")):
-            raise self.fault(column, f"expected a number, got {self.cells.get(column, '') or 'an empty cell'}")
+            raise self.fault(column, f"expected a number, got {self._nothing(column)}")
         number = as_number(found)
         if number is None:
             dotted = found.replace(",", ".")
@@ -301,7 +310,8 @@ def read_table(path: Path, required: Iterable[str]) -> list[Row]:
             raise InputError(f"{name}, line {line}: {len(cells)} cells in a table of {len(header)} columns")
         if max(map(len, cells)) > MOST_CELL:
             raise InputError(f"{name}, line {line}: a cell of more than {MOST_CELL:,} characters")
-        rows.append(Row(name, line, {column: cell for column, cell in zip(header, cells, strict=False) if column}))
+        padded = itertools.chain(cells, itertools.repeat(""))
+        rows.append(Row(name, line, {column: cell for column, cell in zip(header, padded, strict=False) if column}))
         if len(rows) > MOST_ROWS:
             raise InputError(f"{name}: more than {MOST_ROWS:,} rows")
     if not header:

@@ -378,4 +378,3 @@ def _placeholders(row: Row, kind: str, observable: str, names: Collection[str]) 
             f"placeholders are numbered from 1 without gaps, but {kind}Parameter{missing[0]}_{observable} is missing",
         )
     return tuple(found[number] for number in sorted(found))
-

@@ -215,4 +215,3 @@ def _prior(export: Export, parameter: Parameter) -> Prior | None:
             f"PEtab 2 cuts the prior of {parameter.id!r} off at its bounds, which adds a constant to the log prior"
         )
     return written
-
