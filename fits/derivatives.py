@@ -231,10 +231,7 @@ class TrialDerivatives:
         place = {name: index for index, name in enumerate(model.states)}
         arguments: list[npt.ArrayLike] = [trial.times, *(states[:, place[name]] for name in self.symbols)]
         if self._varying:  # constants that a later period changes differ from time to time
-            arguments += [
-                self._varying[name] if name in self._varying else c
-                for name, c in zip(self.constants, constants, strict=True)
-            ]
+            arguments += [self._varying.get(name, c) for name, c in zip(self.constants, constants, strict=True)]
         else:
             arguments += constants
         arguments += foreign

@@ -153,26 +153,38 @@ class ProblemObjective:
         Raises:
             SimulationError, InputError: an experiment cannot be simulated at these values.
         """
-        simulated = np.empty(len(self.problem.measurements))
-        sigma = np.empty(len(self.problem.measurements))
+        simulated, sigma = self.read(self.tables(values), values)
+        self.check(simulated, sigma)
+        return simulated, sigma
+
+    def tables(self, values: Mapping[str, float]) -> list[FloatArray]:
+        """The engine's columns for each trial: all that has to be integrated at these values."""
         prepared: set[int] = set()
-        for trial, (runner, columns) in zip(self.trials, self._runners, strict=True):
+        found = []
+        for trial, (runner, _) in zip(self.trials, self._runners, strict=True):
             if id(runner) not in prepared:
                 prepared.add(id(runner))
                 self._prepare(runner, trial.model, values)
             with runner.engine.lock:
-                table = runner(trial.stages, trial.times, trial.experiment)
+                found.append(runner(trial.stages, trial.times, trial.experiment))
+        return found
+
+    def read(self, tables: list[FloatArray], values: Mapping[str, float]) -> tuple[FloatArray, FloatArray]:
+        """Simulations and sigmas from `tables`: algebra alone."""
+        simulated = np.empty(len(self.problem.measurements))
+        sigma = np.empty(len(self.problem.measurements))
+        for trial, (_, columns), table in zip(self.trials, self._runners, tables, strict=True):
             outputs = trial.outputs(table, columns, values)
             simulated[trial.rows] = outputs[trial.formula, trial.when]
             sigma[trial.rows] = outputs[trial.noise, trial.when]
-        self._check(simulated, sigma)
         return simulated, sigma
 
     def _prepare(self, runner: Runner, model: Model, values: Mapping[str, float]) -> None:
         names = self._overrides[id(model)] if id(model) in self._overrides else self._overridden(model)
         runner.prepare({name: values[name] for name in names}, values)
 
-    def _check(self, simulated: FloatArray, sigma: FloatArray) -> None:
+    def check(self, simulated: FloatArray, sigma: FloatArray) -> None:
+        """Refuse simulations that are not finite, and sigmas that are not positive."""
         if not np.all(np.isfinite(simulated)):
             row = self.problem.measurements[int(np.argmax(~np.isfinite(simulated)))]
             raise SimulationError(
@@ -296,10 +308,10 @@ class ProblemObjective:
                 trial = part.trial
                 simulated[trial.rows] = outputs[trial.formula, trial.when]
                 sigma[trial.rows] = outputs[trial.noise, trial.when]
-                where = [column[name] for name in names]
+                where = np.array([column[name] for name in names], dtype=np.intp)
                 by_model[np.ix_(trial.rows, where)] = slopes[trial.formula, trial.when]
                 by_sigma[np.ix_(trial.rows, where)] = slopes[trial.noise, trial.when]
-            self._check(simulated, sigma)
+            self.check(simulated, sigma)
         else:
             simulated, sigma = self.run(values)
         for index, name in enumerate(self._names):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import enum
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -97,7 +97,7 @@ class ParameterSet:
             seen.add(parameter.id)
         object.__setattr__(self, "parameters", chosen)
 
-    def __iter__(self) -> Iterable[Parameter]:  # type: ignore[override]
+    def __iter__(self) -> Iterator[Parameter]:
         return iter(self.parameters)
 
     def __len__(self) -> int:

@@ -125,8 +125,8 @@ def _trial(problem: Problem, indices: list[int], names: set[str]) -> Trial:
     times = np.unique([problem.measurements[i].time for i in indices])
     if times[0] < start and not same_time(float(times[0]), start):
         raise InputError(
-            f"experiment {first.experiment!r} of problem {problem.id!r} starts at {start:g}, but something was measured "
-            f"at {times[0]:g}"
+            f"experiment {first.experiment!r} of problem {problem.id!r} starts at {start:g}, but something was "
+            f"measured at {times[0]:g}"
         )
     order: dict[Expression, int] = {}
     seen: dict[tuple[object, ...], tuple[int, int]] = {}

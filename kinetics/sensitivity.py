@@ -33,7 +33,7 @@ from kinetics.reach import Changes, Reach, needed_states, reaches
 from kinetics.sbml_library import libsbml_module
 from kinetics.slopes import Slopes
 
-FEW_STATES = 48  # companions in one block: beyond it the dense solver's cost per column rises (measured)
+FEW_STATES = 50  # companions in one block: beyond it the dense solver's cost per column rises (measured)
 LONG = 40  # operations that a name for a repeated formula has to save
 
 

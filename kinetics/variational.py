@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from kinetics.codegen import compile_numpy
 from kinetics.differentiation import gradient
@@ -37,6 +38,7 @@ _WEIGHTS = np.array(
     ]
 )  # (3, 3)
 _NEGLIGIBLE = 1e-9  # a state that stays below this part of the largest one need not be resolved
+_NOISE = 100.0  # times the tolerance: errors up to there may be taken for noise
 _SHORTEST = 1e-10  # of the period: no step is cut further
 _CHUNK = 300_000  # numbers in one batch of matrices: stays in the cache
 _MOST_STEPS = 3000
@@ -50,7 +52,8 @@ class Sensitivities:
     Attributes:
         values: shape ``(n_times, n_states, n_columns)``.
         mesh: where the method stepped; a good first guess for parameters nearby.
-        error: largest error of the method on the states themselves, relative to each state's largest value.
+        error: largest error of a step on what is known exactly, relative to each state's largest value; above the
+            tolerance where the trajectory itself is too noisy to tell.
         rounds: trajectories that were needed.
     """
 
@@ -157,6 +160,7 @@ class Variational:
             return Sensitivities(np.asarray(start, float)[None], times, 0.0, 0)
         steps = _first_mesh(times) if mesh is None else np.union1d(mesh, times)
         fixed = [constants[name] for name in self.equations.constants]
+        before = np.full(len(steps) - 1, np.inf)  # error of the step that each one was cut from
         rounds = 0
         while True:
             rounds += 1
@@ -172,10 +176,15 @@ class Variational:
                 raise IntegrationFailed("the rates have no finite derivatives along the trajectory")
             # At a jump of the rates the error is of first order in the step, and small once the step is.
             splittable = np.diff(steps) > _SHORTEST * (times[-1] - times[0])
-            bad = (relative > tolerance) & splittable
+            # What shorter steps do not reduce is the noise of the trajectory; the result reports it.
+            noise = (relative > 0.6 * before) & (relative < _NOISE * tolerance)
+            # A mesh that served before may be a little worse now, rather than cost one more trajectory.
+            allowed = 3.0 * tolerance if mesh is not None and rounds == 1 else tolerance
+            bad = (relative > allowed) & splittable & ~noise
             if not bad.any():
                 break
-            finer = _refined(steps, relative, bad, tolerance)
+            finer, pieces = _refined(steps, relative, bad, tolerance)
+            before = np.repeat(np.where(bad, relative, before), pieces)
             if rounds == _ROUNDS or len(finer) > _MOST_STEPS:
                 raise IntegrationFailed(
                     f"sensitivities to a tolerance of {tolerance:g} need more than {len(steps)} steps (error now "
@@ -238,9 +247,9 @@ class Variational:
             matrix[:, np.arange(3 * n), np.arange(3 * n)] += 1.0
             solved = np.linalg.solve(matrix, np.broadcast_to(last, (count, 3 * n, n))).transpose(0, 2, 1)
             across[part] = solved.reshape(count, n, 3, n).sum(axis=2)
-            forcing = np.zeros((n * drivers, 3 * count))
-            forcing[self._b] = inner[len(self._j) :]
-            forcing = forcing.reshape(n, drivers, count, 3).transpose(2, 3, 0, 1)  # (count, 3, n, drivers)
+            driving = np.zeros((n * drivers, 3 * count))
+            driving[self._b] = inner[len(self._j) :]
+            forcing = driving.reshape(n, drivers, count, 3).transpose(2, 3, 0, 1)  # (count, 3, n, drivers)
             moved = np.empty((count, 3, n, columns + 1))
             moved[..., :columns] = forcing[..., :m] @ weights
             moved[..., columns] = driven[part] + (forcing[..., m:] @ pace[part])[..., 0]
@@ -264,12 +273,14 @@ def _first_mesh(times: FloatArray) -> FloatArray:
     return np.union1d(times, times[0] + first * 4.0 ** -np.arange(1.0, 8.0))
 
 
-def _refined(steps: FloatArray, error: FloatArray, bad: FloatArray, tolerance: float) -> FloatArray:
+def _refined(
+    steps: FloatArray, error: FloatArray, bad: npt.NDArray[np.bool_], tolerance: float
+) -> tuple[FloatArray, npt.NDArray[np.int_]]:
     """Steps with too large an error are cut into as many as order 5 suggests, at most four at once."""
     with np.errstate(over="ignore"):
         pieces = np.where(bad, np.clip(np.ceil((2.0 * error / tolerance) ** 0.2), 2, 4), 1).astype(int)
     cuts = [np.linspace(steps[k], steps[k + 1], pieces[k], endpoint=False) for k in range(len(pieces))]
-    return np.append(np.concatenate(cuts), steps[-1])
+    return np.append(np.concatenate(cuts), steps[-1]), pieces
 
 
 def _coarser(steps: FloatArray, error: FloatArray, times: FloatArray, tolerance: float) -> FloatArray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import re
 import time
 
@@ -242,3 +243,27 @@ def test_a_prior_outside_the_bounds_is_refused(tmp_path):
                 write_files(tmp_path, {**V2, "parameters.tsv": f"{rows}k1|10|100|0.8|true|{prior}\n{kept}"}),
                 trusted=True,
             )
+
+
+def test_whatever_is_broken_the_error_is_ours(tmp_path):
+    """Random damage: the problem is read, or an error of the project's own says what is wrong."""
+    pieces = ["", "|", "\n", "NaN", "inf", "-1", "1e400", "A", "time", "(", "9^9", "__import__('os')", ";", '"', "'"]
+    pieces += ["[", "{", "*a", "&a", "!!python", "..", "/", "\u00e9", "\0", "obs_a", "k1", "a:b", "- ", "\r", "\u2028"]
+    rng = random.Random(20240229)
+    path = write_files(tmp_path, V1)
+    outcomes = {True: 0, False: 0}
+    for _ in range(150):
+        files = dict(rng.choice([V1, V2]))
+        name = rng.choice(sorted(files))
+        start = rng.randrange(len(files[name]))
+        files[name] = files[name][:start] + rng.choice(pieces) + files[name][start + rng.randrange(6) :]
+        for other, text in files.items():
+            data = text.replace("|", "\t") if other.endswith(".tsv") else text
+            (tmp_path / other).write_text(data, encoding="utf-8", newline="")
+        try:
+            read_petab(path, trusted=True)
+            outcomes[True] += 1
+        except KineticsError as error:
+            assert str(error).strip()
+            outcomes[False] += 1
+    assert min(outcomes.values()) > 10  # the damage is neither always harmless nor always fatal

@@ -235,7 +235,7 @@ def test_v2_local_parameters_by_mapping(tmp_path):
     problem = read_petab(path, trusted=True)
     assert_allclose(simulated(problem)[1], 2.0 * a_of(10.0, 0.5, 0.0, 0.8, 0.6), rtol=1e-7)
     assert_allclose(simulated(problem, k_forth=0.3)[1], 2.0 * a_of(10.0, 0.5, 0.0, 0.3, 0.6), rtol=1e-7)
-    with pytest.raises(UnknownName, match="no model entity named 'forth.rat'"):
+    with pytest.raises(UnknownName, match=r"no model entity named 'forth.rat'"):
         read_petab(write_files(tmp_path, spoiled(files, "mapping.tsv", "forth.rate", "forth.rat")), trusted=True)
 
 
@@ -339,7 +339,7 @@ def test_v1_an_id_that_is_a_column_itself_stands_for_what_the_condition_sets_the
     files["conditions.tsv"] = "\n".join(rows) + "\n"
     assert_allclose(simulated(read_petab(write_files(tmp_path, files), trusted=True))[0], 1.25, rtol=1e-9)
     files["conditions.tsv"] = "\n".join([rows[0], "rest||a0|1|0.3|A", *rows[2:]]) + "\n"
-    with pytest.raises(InputError, match="line 2.*circle"):
+    with pytest.raises(InputError, match=r"line 2.*circle"):
         read_petab(write_files(tmp_path, files), trusted=True)
 
 

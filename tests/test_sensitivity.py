@@ -102,7 +102,8 @@ CONSTRUCTS = {
         ["k"],
     ),
     "no ligand for a Hill term": (
-        "model m() compartment c=1; species $L in c, A in c; J: -> A; V*L^n/(K^n+L^n) + b; A=0; L=0; V=2; K=1; n=1.7; b=0.3;end",
+        """model m() compartment c=1; species $L in c, A in c; J: -> A; V*L^n/(K^n+L^n) + b
+        A=0; L=0; V=2; K=1; n=1.7; b=0.3; end""",
         ["V", "K", "n", "b"],
     ),
 }
@@ -125,8 +126,10 @@ def test_local_parameters_get_names():
     sbml = """<sbml xmlns="http://www.sbml.org/sbml/level2/version4" level="2" version="4"><model id="m">
     <listOfCompartments><compartment id="c" size="2"/></listOfCompartments>
     <listOfSpecies><species id="A" compartment="c" initialConcentration="3"/></listOfSpecies>
-    <listOfReactions><reaction id="J" reversible="false"><listOfReactants><speciesReference species="A"/></listOfReactants>
-    <kineticLaw><math xmlns="http://www.w3.org/1998/Math/MathML"><apply><times/><ci>c</ci><ci>k</ci><ci>A</ci></apply></math>
+    <listOfReactions><reaction id="J" reversible="false">
+    <listOfReactants><speciesReference species="A"/></listOfReactants>
+    <kineticLaw><math xmlns="http://www.w3.org/1998/Math/MathML">
+    <apply><times/><ci>c</ci><ci>k</ci><ci>A</ci></apply></math>
     <listOfParameters><parameter id="k" value="0.25"/></listOfParameters></kineticLaw></reaction></listOfReactions>
     </model></sbml>"""
     got = carried(Runs(sbml), ["J_k"], TIMES)[:, 0, 0]
@@ -248,7 +251,7 @@ def test_switches_that_move_with_a_parameter_are_not_exact(text, inexact):
 
 def test_errors():
     equations = read_equations(to_sbml(DECAY))
-    with pytest.raises(UnknownName, match="'kk'.*did you mean.*'k'"):
+    with pytest.raises(UnknownName, match=r"'kk'.*did you mean.*'k'"):
         sensitivity_model(equations, ["kk"])
     with pytest.raises(InputError, match="block_size"):
         sensitivity_model(equations, ["k"], block_size=0)

@@ -243,7 +243,13 @@ class Row:
         """One of a few words."""
         found = self[column] or default
         if found not in among:
-            raise self.fault(column, f"expected {_either(among)}, got {found!r}")
+            words = {
+                id(value): word for word, value in reversed(list(among.items()))
+            }  # the first word for each meaning
+            shown = [word for word in among if word in words.values()]
+            raise self.fault(
+                column, f"expected {_either(shown)}, got {repr(found) if found else self._nothing(column)}"
+            )
         return among[found]
 
     def formula(self, column: str, known: Iterable[str], own: frozenset[str] = frozenset()) -> tuple[str, Expression]:

@@ -241,20 +241,22 @@ class _Reader:
 
     def _formulas(self, row: Row) -> tuple[Expression, Expression]:
         """Both formulas, read but not yet checked for names."""
-        name = row["observableId"]
-        formula = row.text("observableFormula", "a formula")
-        noise = expand(row.text("noiseFormula", "a number or a formula"), name, formula)
+        formula, noise = self._written(row)
         everything = set().union(*(_names(row, column, text) for column, text in _texts(formula, noise)))
         return tuple(  # type: ignore[return-value]  # two of them
             row.parsed(column, text, everything, self.own) for column, text in _texts(formula, noise)
         )
 
+    def _written(self, row: Row) -> tuple[str, str]:
+        """Both formulas as text; the noise may name the observable, unless that is the name of something else."""
+        name = row["observableId"]
+        formula = row.text("observableFormula", "a formula")
+        noise = row.text("noiseFormula", "a number or a formula")
+        return formula, noise if name in self.entities or name in self.parameters else expand(noise, name, formula)
+
     def _observable(self, row: Row, formulas: tuple[Expression, Expression]) -> Observable:
         name = row["observableId"]
-        if name in self.entities and name in self.parameters:
-            raise row.fault("observableId", f"{name!r} is the name of something in the model or of a parameter")
-        formula = row["observableFormula"]
-        noise = expand(row["noiseFormula"], name, formula)
+        formula, noise = self._written(row)
         names = formulas[0].names | formulas[1].names
         mine = _placeholders(row, "observable", name, names)
         noisy = _placeholders(row, "noise", name, names)

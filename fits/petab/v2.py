@@ -237,7 +237,7 @@ def _prior(row: Row, lower: float, upper: float) -> Prior | None:
                 "finite; state a prior or finite bounds",
             )
         return Prior("uniform", (lower, upper))
-    row.choice("priorDistribution", dict.fromkeys(FAMILIES), "")
+    row.choice("priorDistribution", {name: name for name in FAMILIES}, "")
     try:
         return Prior(family, prior_arguments(row, "priorParameters", family), lower=lower, upper=upper)
     except InputError as error:

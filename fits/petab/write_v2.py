@@ -203,14 +203,15 @@ def _prior(export: Export, parameter: Parameter) -> Prior | None:
             return None
         export.losses.append(
             f"the prior of {parameter.id!r} is a density of its logarithm; PEtab 2 states that of the value, so the "
-            "log prior differs by the logarithm of the value"
+            "log prior differs by the logarithm of the value and a constant"
         )
         numbers = tuple(unit * number for number in numbers)
         if family == "uniform":
             numbers = tuple(math.exp(number) for number in numbers)
         family = f"log-{family}"
     written = Prior(family, numbers, lower=parameter.lower, upper=parameter.upper)
-    if not math.isclose(written.mass, prior.mass, rel_tol=1e-9):
+    cut = prior.scale == "lin" and not math.isclose(written.mass, prior.mass, rel_tol=1e-9)
+    if cut:
         export.losses.append(
             f"PEtab 2 cuts the prior of {parameter.id!r} off at its bounds, which adds a constant to the log prior"
         )
