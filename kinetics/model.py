@@ -153,6 +153,9 @@ class Model:
             self.entity(name)
             if not isinstance(value, numbers.Real) or not math.isfinite(float(value)):
                 raise InputError(f"value of {name!r} must be a finite number in the model's unit, got {value!r}")
+            stated = self.entity(name).value
+            if value < 0.0 and stated is not None and stated > 0.0:
+                raise InputError(f"value of {name!r} must not be negative (the model has {stated:g}), got {value!r}")
         return self._copy({**self.values, **{name: float(value) for name, value in values.items()}}, self.variant_name)
 
     @property
@@ -363,5 +366,8 @@ def _as_sbml(source: str | os.PathLike[str]) -> str | os.PathLike[str]:
             text = path.read_text(encoding="utf-8-sig")
         except UnicodeDecodeError:
             raise InvalidModel(f"{path.name}: not UTF-8 text, so not Antimony") from None
-        return antimony.to_sbml(text)
+        try:
+            return antimony.to_sbml(text)
+        except InvalidModel as error:
+            raise InvalidModel(f"{path.name}: {error}") from None
     return path

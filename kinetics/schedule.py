@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+import numbers
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -43,19 +44,35 @@ def value_in(model: Model, target: str, value: float | str | Quantity) -> float:
         molar_mass=model.molar_masses.get(target),
         what=f"value of {target!r}",
     )
-    check_value(model, target, number)
+    check_value(model, target, number, str(value))
     return number
 
 
-def check_value(model: Model, target: str, number: float) -> None:
+def check_value(model: Model, target: str, number: float, given: str = "") -> None:
     """Refuse a value that cannot be: not finite, a negative concentration, a compartment without size."""
-    kind = model.entity(target).kind
+    kind, shown = model.entity(target).kind, given or f"{number:g}"
     if not math.isfinite(number):
-        raise InputError(f"value of {target!r} must be finite, got {number}")
+        raise InputError(f"value of {target!r} must be finite, got {shown}")
     if kind == "species" and number < 0.0:
-        raise InputError(f"the concentration of {target!r} must not be negative, got {number:g}")
+        raise InputError(f"the concentration of {target!r} must not be negative, got {shown}")
     if kind == "compartment" and number <= 0.0:
-        raise InputError(f"the size of compartment {target!r} must be positive, got {number:g}")
+        raise InputError(f"the size of compartment {target!r} must be positive, got {shown}")
+
+
+def check_overrides(model: Model, parameters: Mapping[str, float]) -> None:
+    """Refuse overrides that a person cannot mean: a constant that is positive in the model made negative.
+
+    Raises:
+        InputError, UnknownName: naming the parameter.
+    """
+    if not isinstance(parameters, Mapping):
+        raise InputError(f"parameters are values by name, as in {{'k_on': 0.1}}, got {parameters!r}")
+    for name, value in parameters.items():
+        entity = model.entity(name)
+        if isinstance(value, numbers.Real) and value < 0.0 and entity.value is not None and entity.value > 0.0:
+            raise InputError(
+                f"value of {name!r} must not be negative (it is {entity.value:g} in model {model.name!r}), got {value:g}"
+            )
 
 
 def _change(model: Model, target: str, value: Value, symbols: Collection[str]) -> float | Expression:

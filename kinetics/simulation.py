@@ -22,7 +22,7 @@ from kinetics.experiment import Experiment
 from kinetics.expression import Expression, Symbol, evaluate
 from kinetics.model import Model
 from kinetics.runner import Runner
-from kinetics.schedule import Resolved, Stage, resolve, same_time, time_in
+from kinetics.schedule import Resolved, Stage, check_overrides, resolve, same_time, time_in
 from kinetics.timecourse import Status, TimeCourse
 from kinetics.units import Quantity
 
@@ -110,6 +110,7 @@ def simulate_many(
     """
     if isinstance(observables, str):
         observables = (observables,)
+    check_overrides(model, parameters or {})
     seen: Resolved = {}
     schedules = [resolve(model, experiment, seen) for experiment in experiments]
     first = [{target for target, _ in stages[0].changes} for stages in schedules]

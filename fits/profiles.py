@@ -1,0 +1,551 @@
+"""Profile likelihood: the lowest objective for every value of one parameter or derived quantity, and its interval.
+
+The interval holds the values at which the re-optimised objective is less than ``chi2(1, level) / 2`` above the
+optimum (1.92 for 95 %; Venzon and Moolgavkar 1988, doi:10.2307/2347496).  An end is open where a bound is met or the
+walk ends before that, and the result says which.  The walk goes outwards from the optimum in steps that adapt to the
+rise of the objective, each point warm-started from the last two; where it meets a better optimum it starts anew there.
+It sees the first crossing on each side: a second valley beyond a ridge higher than the threshold is not looked for.
+
+An optimum at its bound has half an interval; the level is then conservative (the interval covers at least as often).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import pickle
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Executor, Future, as_completed
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fits.constrained import FreeLine, HeldPoint, Line, ParameterLine, Quantity, QuantityLine, Recorder, with_slope
+from fits.evaluation import FloatArray, Objective
+from fits.identifiability import (
+    Point,
+    Verdict,
+    evaluate_optimum,
+    information,
+    point_of,
+    ranges_of,
+    scales_of,
+    spread,
+    threshold_of,
+)
+from fits.parameters import Scale
+from fits.provenance import collect
+from fits.store import Pieces, Store, digest
+from fits.workers import ship
+from kinetics.errors import InputError, SimulationError, UnknownName
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+METHOD = "profile 1"  # part of the settings: a changed method must not continue another's points
+MARGIN = 1.1  # walk on a little beyond the threshold, so that a drawing shows the crossing
+STEPS_TO_END = 5.0  # as many as a parabola would take from the optimum to the threshold
+RESTARTS = 3  # at better optima met on the way
+
+
+class End(Enum):
+    """Why a profile ends on one side."""
+
+    CROSSED = "crossed"
+    BOUND = "bound"
+    STUCK = "stuck"
+    LIMIT = "limit"
+    FAILED = "failed"
+
+    @property
+    def sentence(self) -> str:
+        return {
+            End.CROSSED: "the objective rises past the threshold",
+            End.BOUND: "the bound is reached before the objective rises past the threshold",
+            End.STUCK: "the bounds of the parameters let it go no further, and the objective is below the threshold",
+            End.LIMIT: "the objective stays below the threshold as far as was looked",
+            End.FAILED: "the objective cannot be evaluated or optimised further out",
+        }[self]
+
+
+@dataclass(frozen=True)
+class Walk:
+    """How far and how finely a profile is walked."""
+
+    max_points: int = 60  # on each side
+    max_evaluations: int = 300  # with derivatives, per point
+    rtol: float = 1e-5  # of the threshold: how well the ends are refined
+
+    def __post_init__(self) -> None:
+        if self.max_points < 3 or self.max_evaluations < 1 or not 0.0 < self.rtol < 0.5:
+            raise InputError(
+                f"a walk needs max_points >= 3, max_evaluations >= 1 and 0 < rtol < 0.5, got {self.max_points}, "
+                f"{self.max_evaluations}, {self.rtol}"
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class Profile:
+    """The profile of one parameter or quantity; parameters are on the search scale, quantities plain."""
+
+    name: str
+    parameters: tuple[str, ...]  # columns of ``paths``
+    level: float
+    threshold: float  # of the objective above its minimum
+    values: FloatArray  # (n_points,), ascending
+    objective: FloatArray  # (n_points,)
+    paths: FloatArray  # (n_points, n), all parameters, re-optimised
+    optimum: float
+    x: FloatArray  # (n,), parameters at the optimum
+    minimum: float  # of the objective
+    lower: float | None  # ends of the interval; None where open
+    upper: float | None
+    lower_end: End
+    upper_end: End
+    scale: Scale = Scale.LIN  # to turn parameter values back into plain ones
+    at_bound: str = ""  # "lower" or "upper" where the optimum itself lies on a bound
+    gained: float = 0.0  # how much lower than the optimum that was given the minimum is
+    unconverged: int = 0  # points at which the search for the others hit its limit
+    notes: tuple[str, ...] = field(default_factory=tuple)
+
+    @property
+    def interval(self) -> tuple[float | None, float | None]:
+        return self.lower, self.upper
+
+    @property
+    def verdict(self) -> Verdict:
+        return Verdict.of(self.lower, self.upper)
+
+    @property
+    def delta(self) -> FloatArray:
+        """The objective above its minimum, shape ``(n_points,)``."""
+        return np.asarray(self.objective - self.minimum)
+
+    @property
+    def inside(self) -> FloatArray:
+        """Parameter vectors within the threshold, shape ``(k, n)``; what `fits.bands.envelope` takes."""
+        return np.asarray(self.paths[self.delta <= self.threshold * (1.0 + 1e-6)])
+
+    def plain(self, value: float | None) -> float | None:
+        return None if value is None else self.scale.plain(value)
+
+    def sentences(self) -> tuple[str, ...]:
+        return tuple(self._sentences())
+
+    def __str__(self) -> str:
+        return "\n".join(self.sentences())
+
+    def to_frame(self) -> pd.DataFrame:
+        """A row per point: the value, the objective above its minimum, and all parameters on the search scale."""
+        import pandas as pd
+
+        columns = {f"search:{name}": self.paths[:, i] for i, name in enumerate(self.parameters)}
+        return pd.DataFrame({"name": self.name, "value": self.values, "delta": self.delta, **columns})
+
+    def _sentences(self) -> Iterable[str]:
+        best, low, high = (self.plain(v) for v in (self.optimum, self.lower, self.upper))
+        ends = f"{'open' if low is None else format(low, '.4g')} to {'open' if high is None else format(high, '.4g')}"
+        yield f"{self.name} = {best:.4g}, {self.level:.4g} profile interval {ends}: {self.verdict.sentence}."
+        for side, end in (("Downwards", self.lower_end), ("Upwards", self.upper_end)):
+            if end is not End.CROSSED:
+                yield f"{side}, {end.sentence}."
+        if self.at_bound:
+            yield f"The best {self.name} sits at its {self.at_bound} bound, so the level is conservative."
+        if self.gained > 0.0:
+            yield (
+                f"An optimum lower by {self.gained:.3g} than the given one was found on the way, and the profile is "
+                "about that one: repeat the fit from there, everything else derived from the old one is out of date."
+            )
+        if self.unconverged:
+            yield f"At {self.unconverged} of {len(self.values)} points the other parameters had not converged."
+        yield from self.notes
+
+
+def profile(
+    objective: Objective,
+    optimum: Point,
+    name: str,
+    *,
+    level: float = 0.95,
+    walk: Walk | None = None,
+    scales: Mapping[str, Scale | str] | None = None,
+    store: Store | str | Path | None = None,
+) -> Profile:
+    """The profile of one parameter.
+
+    Args:
+        objective: what was minimised.
+        optimum: where it is lowest: a vector, values by name, or the result of a fit; on the search scale.
+        name: of the parameter.
+        level: of the interval.
+        walk: how far and how finely to look.
+        scales: by name, for words in plain values; an objective made from a problem knows them itself.
+        store: keeps every finished point; a repeated call goes on where an interrupted one was.
+
+    Raises:
+        InputError, UnknownName: name, level or optimum do not fit the objective.
+        SimulationError: the objective cannot be evaluated at the optimum.
+        StoreError: the store cannot be used.
+    """
+    return profiles(objective, optimum, [name], level=level, walk=walk, scales=scales, store=store)[name]
+
+
+def profiles(
+    objective: Objective,
+    optimum: Point,
+    names: Iterable[str] | None = None,
+    *,
+    level: float = 0.95,
+    walk: Walk | None = None,
+    scales: Mapping[str, Scale | str] | None = None,
+    store: Store | str | Path | None = None,
+    executor: Executor | None = None,
+) -> dict[str, Profile]:
+    """The profiles of several parameters, by default of all; see `profile`.
+
+    With an executor each profile is one task, and its points are stored when all of it is finished.
+    """
+    x = point_of(objective, optimum)
+    chosen = list(objective.names if names is None else names)
+    for name in chosen:
+        if name not in objective.names:
+            raise UnknownName("free parameter", name, objective.names, "the profile")
+    scale = dict(zip(objective.names, scales_of(objective, scales), strict=True))
+    jobs = {name: _Job(name, x, level, walk or Walk(), scale[name]) for name in chosen}
+    threshold_of(level)
+    with ExitStack() as stack:
+        opened = open_store(objective, store, stack)
+        pieces = {name: _pieces(opened, job) for name, job in jobs.items()}
+        if executor is None:
+            return {name: job.run(objective, _recorder(pieces[name])) for name, job in jobs.items()}
+        payload = ship(objective)
+        key = hashlib.sha256(payload).hexdigest()
+        futures: dict[Future[tuple[Profile, dict[int, dict[str, Any]]]], str] = {
+            executor.submit(_run_shipped, key, payload, job, _stored(pieces[name])): name for name, job in jobs.items()
+        }
+        done: dict[str, Profile] = {}
+        try:
+            for future in as_completed(futures):
+                name = futures[future]
+                done[name], solved = future.result()
+                kept = pieces[name]
+                if kept is not None:
+                    for number, document in solved.items():
+                        kept.put(number, document)
+        finally:
+            for future in futures:
+                future.cancel()
+        return {name: done[name] for name in chosen}
+
+
+def profile_quantity(
+    objective: Objective,
+    optimum: Point,
+    quantity: Quantity,
+    *,
+    name: str,
+    level: float = 0.95,
+    limits: tuple[float, float] = (-math.inf, math.inf),
+    walk: Walk | None = None,
+    store: Store | str | Path | None = None,
+) -> Profile:
+    """The profile of a quantity derived from the parameters: an EC50 shift, a ratio, a predicted value.
+
+    Args:
+        objective, optimum, level, walk, store: as for `profile`.
+        quantity: its value, or its value and gradient ``(n,)``, at a search vector ``(n,)``; a failed simulation is
+            raised as `SimulationError`.  Without a gradient central differences are taken.
+        name: of the quantity; profiles of different quantities in one store need different names.
+        limits: beyond which no one wants to know; a quantity is best given on the scale on which it is symmetric,
+            the log of an EC50 ratio rather than the ratio.
+    """
+    x = point_of(objective, optimum)
+    threshold_of(level)
+    job = _Job(name, x, level, walk or Walk(), Scale.LIN, quantity, (float(limits[0]), float(limits[1])))
+    with ExitStack() as stack:
+        pieces = _pieces(open_store(objective, store, stack), job)
+        return job.run(objective, _recorder(pieces))
+
+
+def open_store(objective: Objective, store: Store | str | Path | None, stack: ExitStack) -> Store | None:
+    """The store of a fit, opened for as long as the stack lives if it is not open yet."""
+    if store is None or isinstance(store, Store):
+        return store
+    about = {
+        "names": list(objective.names), "lower": objective.lower, "upper": objective.upper,
+        "provenance": collect().to_dict(),
+    }  # fmt: skip
+    return stack.enter_context(Store(store, objective.fingerprint, about))
+
+
+_loaded: dict[str, Objective] = {}  # the last objective this process was sent
+
+
+def loaded(key: str, payload: bytes) -> Objective:
+    """An objective that came as bytes, loaded once per process."""
+    if key not in _loaded:
+        _loaded.clear()
+        _loaded[key] = pickle.loads(payload)
+    return _loaded[key]
+
+
+def _run_shipped(
+    key: str, payload: bytes, job: _Job, stored: Mapping[int, Mapping[str, Any]]
+) -> tuple[Profile, dict[int, dict[str, Any]]]:
+    recorder = Recorder(stored)
+    return job.run(loaded(key, payload), recorder), recorder.solved
+
+
+def _pieces(store: Store | None, job: _Job) -> Pieces | None:
+    """The settings are part of the kind, so a profile about a better optimum lies beside the older one."""
+    if store is None:
+        return None
+    settings = job.settings()
+    return store.open_kind(f"profile {job.name} {digest(settings)[:12]}", settings)
+
+
+def _stored(pieces: Pieces | None) -> dict[int, dict[str, Any]]:
+    return {} if pieces is None else {number: document for number, document, _ in pieces.items()}
+
+
+def _recorder(pieces: Pieces | None) -> Recorder:
+    return Recorder(_stored(pieces), None if pieces is None else pieces.put)
+
+
+class _Better(Exception):
+    """A point below the optimum was met."""
+
+    def __init__(self, point: HeldPoint) -> None:
+        super().__init__()
+        self.point = point
+
+
+@dataclass(frozen=True, eq=False)
+class _Side:
+    """One half of a profile, from the optimum outwards."""
+
+    points: list[HeldPoint]
+    edge: float | None
+    end: End
+    note: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class _Base:
+    """The optimum and what the first steps need to know about its surroundings."""
+
+    line: Line
+    at: float
+    x: FloatArray  # (n,)
+    value: float
+    tangent: FloatArray  # (n,), dx by d(at) along the profile
+    sigma: float  # of the quantity, as the curvature has it
+    low: float
+    high: float
+    slack: float  # a point must be lower by this much to count as better
+
+    def root(self, point: HeldPoint) -> float:
+        """sqrt(2 delta): straight lines for parabolas."""
+        return math.sqrt(2.0 * max(point.value - self.value, 0.0))
+
+
+@dataclass(frozen=True, eq=False)
+class _Job:
+    """One profile to be computed."""
+
+    name: str
+    x: FloatArray
+    level: float
+    walk: Walk
+    scale: Scale
+    quantity: Quantity | None = None
+    limits: tuple[float, float] = (-math.inf, math.inf)
+
+    def settings(self) -> dict[str, Any]:
+        return {
+            "method": METHOD, "name": self.name, "x": self.x, "level": self.level, **asdict(self.walk),
+            "quantity": self.quantity is not None, "limits": list(self.limits),
+        }  # fmt: skip
+
+    def run(self, objective: Objective, recorder: Recorder) -> Profile:
+        scale = ranges_of(objective, self.x)
+        free = FreeLine(objective, scale, self.walk.max_evaluations)
+        first = recorder.solve(free, 0.0, [self.x])
+        if not math.isfinite(first.value):
+            raise SimulationError(f"the objective cannot be evaluated at the optimum: {first.failure}")
+        given = objective.evaluate(self.x).value
+        best, sides, base = first, None, None
+        for restart in range(RESTARTS + 1):
+            base = self._base(objective, best, scale, last=restart == RESTARTS)
+            try:
+                sides = [self._side(base, recorder, sign) for sign in (-1.0, 1.0)]
+                break
+            except _Better as found:
+                best = recorder.solve(free, float(restart + 1), [found.point.x])
+        assert sides is not None and base is not None
+        gained = given - base.value
+        return self._profile(objective, base, sides, gained if gained > _slack(given) else 0.0)
+
+    def _base(self, objective: Objective, best: HeldPoint, scale: FloatArray, last: bool) -> _Base:
+        here = evaluate_optimum(objective, best.x)
+        covariance = spread(objective, best.x, information(objective, best.x, here)[0])
+        lower, upper = np.asarray(objective.lower, float), np.asarray(objective.upper, float)
+        # After the last restart better points are taken as they come: no walk without an end.
+        slack = math.inf if last else _slack(best.value)
+        effort = self.walk.max_evaluations
+        if self.quantity is None:
+            i = list(objective.names).index(self.name)
+            sigma = math.sqrt(covariance[i, i])
+            line: Line = ParameterLine(objective, i, scale, effort)
+            return _Base(
+                line, float(best.x[i]), best.x, best.value, covariance[:, i] / covariance[i, i], sigma,
+                float(lower[i]), float(upper[i]), slack,
+            )  # fmt: skip
+        at, slope = with_slope(self.quantity, best.x, lower, upper)
+        if not (math.isfinite(at) and np.all(np.isfinite(slope))):
+            raise SimulationError(f"quantity {self.name!r} is not finite at the optimum")
+        variance = float(slope @ covariance @ slope)
+        if variance <= 0.0:
+            raise InputError(f"quantity {self.name!r} does not depend on any parameter at the optimum")
+        # Much stiffer than the profile itself, so that points end up near their targets.
+        line = QuantityLine(objective, self.quantity, 10.0 / variance, scale, effort)
+        tangent = covariance @ slope / variance
+        return _Base(line, at, best.x, best.value, tangent, math.sqrt(variance), *self.limits, slack)
+
+    def _side(self, base: _Base, recorder: Recorder, sign: float) -> _Side:
+        """Walk outwards until the objective is past the threshold, or for as long as it can be."""
+        threshold = threshold_of(self.level)
+        goal = math.sqrt(2.0 * threshold)
+        limit = base.low if sign < 0 else base.high
+        span = base.high - base.low if math.isfinite(base.high - base.low) else math.inf
+        start = HeldPoint(base.at, base.at, base.x, base.value)
+        points = [start]
+        step = min(base.sigma * goal / STEPS_TO_END, span / 10.0)
+        end, note, failures, still = End.LIMIT, "", 0, 0
+        while len(points) <= self.walk.max_points:
+            last = points[-1]
+            room = sign * (limit - last.target)
+            if room <= 1e-9 * (span if math.isfinite(span) else base.sigma):
+                end = End.BOUND
+                break
+            target = limit if step >= 0.999 * room else last.target + sign * step
+            point = recorder.solve(base.line, target, self._starts(base, points, target))
+            if not math.isfinite(point.value):
+                failures, step = failures + 1, step / 4.0
+                if failures > 6:
+                    end, note = End.FAILED, f"At {target:.4g}: {point.failure}."
+                    break
+                continue
+            if point.value < base.value - base.slack:
+                raise _Better(point)
+            rise = base.root(point) - base.root(last)
+            moved = sign * (point.at - last.at)
+            points.append(point)
+            if point.value - base.value >= MARGIN * threshold:
+                end = End.CROSSED
+                break
+            # A quantity that no longer follows its target, at no cost, has come to the end of what it can be.
+            still = still + 1 if moved <= 1e-4 * abs(target - last.target) and abs(rise) < 1e-3 else 0
+            if still >= 4:
+                end = End.STUCK
+                break
+            aimed = goal / STEPS_TO_END / max(abs(rise), 1e-12)
+            step = min(abs(target - last.target) * min(max(aimed, 0.4), 2.0), span / 10.0)
+        beyond = next((k for k, p in enumerate(points) if p.value - base.value >= threshold), None)
+        if beyond is None:
+            return _Side(points, None, end, note)
+        edge, extra, crossing_note = self._refine(base, recorder, points[beyond - 1], points[beyond])
+        ordered = sorted([*points, *extra], key=lambda p: sign * p.at)
+        return _Side(ordered, edge, End.CROSSED, crossing_note)
+
+    @staticmethod
+    def _starts(base: _Base, points: Sequence[HeldPoint], target: float) -> list[FloatArray]:
+        last = points[-1]
+        if len(points) == 1 or points[-2].target == last.target:
+            ahead = last.x + base.tangent * (target - last.target)
+        else:
+            ahead = last.x + (last.x - points[-2].x) * (target - last.target) / (last.target - points[-2].target)
+        return [ahead, last.x]
+
+    def _refine(
+        self, base: _Base, recorder: Recorder, inner: HeldPoint, outer: HeldPoint
+    ) -> tuple[float, list[HeldPoint], str]:
+        """Where between two points the objective crosses the threshold: regula falsi on sqrt(2 delta)."""
+        threshold = threshold_of(self.level)
+        goal = math.sqrt(2.0 * threshold)
+        if outer.value - base.value <= threshold * (1.0 + self.walk.rtol):
+            return outer.at, [], ""
+        extra: list[HeldPoint] = []
+        weights, kept = [1.0, 1.0], 0
+        width = abs(outer.target - inner.target)
+        for _ in range(25):
+            low, high = (base.root(inner) - goal) * weights[0], (base.root(outer) - goal) * weights[1]
+            share = -low / (high - low)
+            share = min(max(share, 0.01), 0.99)
+            target = inner.target + share * (outer.target - inner.target)
+            point = recorder.solve(base.line, target, [inner.x + share * (outer.x - inner.x), inner.x])
+            if not math.isfinite(point.value):
+                return outer.at, extra, f"Near {target:.4g} the objective cannot be evaluated; the end is beyond it."
+            if point.value < base.value - base.slack:
+                raise _Better(point)
+            extra.append(point)
+            if abs(point.value - base.value - threshold) <= self.walk.rtol * threshold:
+                return point.at, extra, ""
+            # Illinois: the end that stays twice in a row counts half, so that both ends close in.
+            if point.value - base.value < threshold:
+                inner, weights, kept = point, [1.0, 0.5 * weights[1] if kept == 1 else 1.0], 1
+            else:
+                outer, weights, kept = point, [0.5 * weights[0] if kept == 2 else 1.0, 1.0], 2
+            if abs(outer.target - inner.target) <= 1e-7 * width:
+                break
+        jump = outer.value - inner.value
+        if jump > 0.05 * threshold:
+            return outer.at, extra, (
+                f"The profile jumps by {jump:.3g} near {outer.at:.4g}, where the other parameters change over to "
+                "another optimum; the end is put behind the jump."
+            )
+        return outer.at, extra, ""
+
+    def _profile(self, objective: Objective, base: _Base, sides: Sequence[_Side], gained: float) -> Profile:
+        points = [*reversed(sides[0].points[1:]), *sides[1].points]
+        order = np.argsort([p.at for p in points], kind="stable")
+        points = [points[int(i)] for i in order]
+        near = 1e-6 * (base.high - base.low) if math.isfinite(base.high - base.low) else 0.0
+        at_bound = ""
+        if self.quantity is None:
+            at_bound = "lower" if base.at - base.low <= near else "upper" if base.high - base.at <= near else ""
+        values = np.array([p.value for p in points])
+        lowest = points[int(np.argmin(values))]
+        notes = tuple(side.note for side in sides if side.note)
+        if lowest.value < base.value - _slack(base.value):
+            notes = (*notes, f"Better optima kept turning up (the last at {lowest.at:.4g}): the fit is not finished.")
+        return Profile(
+            name=self.name,
+            parameters=tuple(objective.names),
+            level=self.level,
+            threshold=threshold_of(self.level),
+            values=np.array([p.at for p in points]),
+            objective=values,
+            paths=np.array([p.x for p in points]),
+            optimum=base.at,
+            x=base.x,
+            minimum=base.value,
+            lower=sides[0].edge,
+            upper=sides[1].edge,
+            lower_end=sides[0].end,
+            upper_end=sides[1].end,
+            scale=self.scale,
+            at_bound=at_bound,
+            gained=gained,
+            unconverged=sum(not p.converged for p in points),
+            notes=notes,
+        )
+
+
+def _slack(value: float) -> float:
+    """How much lower a point must be to be better rather than better converged."""
+    return max(1e-3, 1e-6 * abs(value))
