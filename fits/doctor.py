@@ -2,7 +2,7 @@
 
 Two distributions on PyPI are called ``kinetics`` and ``fits``; installing one of them over this project overwrites
 its files without a word.  So this module needs nothing but the standard library, and whatever could be broken
-(or crash) is tried by `fits.trials` in a process of its own.
+(or crash) is tried by `fits.doctor_trials` in a process of its own.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from fits.trials import run_trials
+from fits.doctor_trials import run_trials
 
 DISTRIBUTION = "cytokine-kinetics"
 PACKAGES = ("kinetics", "fits", "sbml")  # the top-level packages of this project

@@ -127,8 +127,14 @@ def minimise(
     tolerance = tolerance or Tolerance()
     x, here = np.clip(x, lower, upper), first
     gradient = slope_of(here) * scale  # everything below is in units of ``scale``
-    secant: FloatArray | None = None
     radius, quiet = 0.1, 0
+    known = _curvature(here, scale)  # what the evaluation tells
+    # What it leaves out, learnt from how the slope changes.  Without any known curvature, almost none to begin with, so
+    # that the first steps follow the slope in every coordinate as far as the trust region lets them.
+    if known is None:
+        rest, corrected = np.eye(len(x)) * (1e-3 * np.max(np.abs(gradient)) / radius), True
+    else:
+        rest, corrected = np.zeros((len(x), len(x))), False
     for count in range(max_evaluations + 1):
         if np.max(np.abs(open_gradient(x, gradient / scale, lower, upper)), initial=0.0) <= tolerance.gradient:
             return LocalOptimum(x, here, ExitReason.GRADIENT, count)
@@ -136,13 +142,8 @@ def minimise(
             break
         if time.monotonic() > deadline:
             return LocalOptimum(x, here, ExitReason.TIME, count)
-        curvature = _curvature(here, scale)
-        if curvature is None:
-            if secant is None:
-                # Almost no curvature, so that the first steps follow the slope in every coordinate as far as the
-                # trust region lets them; more would hold all but the steepest coordinate back for long.
-                secant = np.eye(len(x)) * (1e-3 * np.max(np.abs(gradient)) / radius)
-            curvature = _convex(secant)
+        whole = rest if known is None else known + rest
+        curvature = _convex(whole) if corrected or known is None else known
         low, high = (lower - x) / scale, (upper - x) / scale
         step = box_minimum(gradient, curvature, np.maximum(low, -radius), np.minimum(high, radius))
         size = float(np.max(np.abs(step)))
@@ -158,10 +159,21 @@ def minimise(
         if not usable(there):
             radius = 0.25 * size
             continue
-        slope = slope_of(there) * scale
-        if secant is not None:  # a rejected point teaches the curvature as well as an accepted one
-            secant = _rank_one(secant, (trial - x) / scale, slope - gradient)
+        slope, moved = slope_of(there) * scale, (trial - x) / scale
         gained = here.value - there.value
+        if known is not None:  # next time use whichever of the two models foretold this step better (NL2SOL)
+            linear = -float(gradient @ step)
+            errors = [abs(linear - 0.5 * float(step @ model @ step) - gained) for model in (known, whole)]
+            corrected = errors[1] < errors[0]
+            known_there = _curvature(there, scale)
+            explained = np.zeros(len(x)) if known_there is None else known_there @ moved
+            wanted = slope - gradient - explained
+            change = float(moved @ rest @ moved)
+            if change:  # the correction must shrink as the residuals do
+                rest = rest * min(1.0, abs(float(moved @ wanted) / change))
+        else:
+            known_there, wanted = None, slope - gradient
+        rest = _rank_one(rest, moved, wanted)  # a rejected point teaches as much as an accepted one
         if max(abs(gained), predicted) <= 10 * EPSILON * abs(here.value):
             ratio = 1.0  # both are rounding errors
         else:
@@ -173,7 +185,7 @@ def minimise(
         # A step cut short by the trust region may gain little while much is left to gain further on.
         quiet = quiet + 1 if max(abs(gained), predicted) <= worth else 0
         if ratio > 1e-4:
-            x, here, gradient = trial, there, slope
+            x, here, gradient, known = trial, there, slope, known_there
         if quiet >= (5 if held else 1):
             return LocalOptimum(x, here, ExitReason.VALUE, count + 1)
     return LocalOptimum(x, here, ExitReason.EVALUATIONS, max_evaluations)

@@ -29,7 +29,8 @@ from kinetics.units import Quantity, quantity
 
 # "3 uM", "24h", "5 1/nM/min" are values with a unit; "3*k", "k_on", "2^3" are formulas.
 _WITH_UNIT = re.compile(
-    r"\s*[+-]?(?>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|(?i:nan|inf)\b(?=\s*[A-Za-zµμ%]))\s*+(?:[A-Za-zµμ%]|(?<=\s)1\s*/)"
+    r"\s*[+-]?(?>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|(?i:nan|inf)\b(?=\s*[A-Za-zµμ%]))\s*+"
+    r"(?:[A-Za-zµμ%]|(?<=\s)1\s*/)"
 )
 _NUMBER = re.compile(r"\s*[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?\s*\Z|\s*[+-]?(?:inf|nan)\s*\Z", re.I)
 

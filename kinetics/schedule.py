@@ -71,7 +71,7 @@ def check_overrides(model: Model, parameters: Mapping[str, float]) -> None:
         entity = model.entity(name)
         if isinstance(value, numbers.Real) and value < 0.0 and entity.value is not None and entity.value > 0.0:
             raise InputError(
-                f"value of {name!r} must not be negative (it is {entity.value:g} in model {model.name!r}), got {value:g}"
+                f"value of {name!r} must not be negative (model {model.name!r} has {entity.value:g}), got {value:g}"
             )
 
 

@@ -128,10 +128,16 @@ def test_concentrations_are_not_negative(decay, value):
             simulate(decay, Experiment([Period(0.0), change] if start else change), [2.0], ["A"])
 
 
-def test_negative_parameters_are_the_models_own_business(decay):
-    """A parameter may be negative (a shift, a potential): only doses and volumes cannot."""
-    grown = simulate(decay, None, [1.0], ["A"], parameters={"k": -0.1})
-    assert grown["A"][0] == pytest.approx(10.0 * math.exp(0.1), rel=1e-6)
+def test_a_constant_that_is_positive_in_the_model_cannot_be_overridden_by_a_negative_one(decay):
+    """A slip of the keyboard turns decay into growth; a parameter that is 0 or negative in the model may be anything."""
+    for attempt in (
+        lambda: simulate(decay, None, [1.0], ["A"], parameters={"k": -0.1}),
+        lambda: decay.with_values(k=-0.1),
+    ):
+        with pytest.raises(InputError, match=r"'k' must not be negative.*0\.1.*got -0\.1"):
+            attempt()
+    shift = Model.load("model s()\n p = -1; x := p + 1\nend", trusted=True)
+    assert simulate(shift, None, [1.0], ["x"], parameters={"p": -3.0})["x"][0] == -2.0
 
 
 def test_a_formula_that_gives_nan_names_its_target(decay):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from fits.petab.tables import Row, constant
@@ -133,9 +133,8 @@ def measurement(
     )
 
 
-def check_known(row: Row, column: str, kind: str, name: str, known: Iterable[str]) -> None:
+def check_known(row: Row, column: str, kind: str, name: str, known: Collection[str]) -> None:
     """Refuse an id that no other table declares."""
-    known = tuple(known)
     if name not in known:
         raise UnknownName(kind, name, known, row.where(column))
 

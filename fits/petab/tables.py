@@ -12,7 +12,7 @@ import math
 import os
 import re
 import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
@@ -268,12 +268,11 @@ class Row:
             raise UnknownName("species, parameter or observable", name, known, self.where(column))
         return formula
 
-    def overrides(self, column: str, known: Iterable[str]) -> tuple[str | float, ...]:
+    def overrides(self, column: str, known: Collection[str]) -> tuple[str | float, ...]:
         """Numbers and parameters, separated by semicolons."""
         found = self[column]
         if not found:
             return ()
-        known = set(known)
         values: list[str | float] = []
         for part in (part.strip() for part in found.split(";")):
             number = as_number(part)

@@ -218,6 +218,7 @@ class _Reader:
         columns = dict.fromkeys(column for row in part.conditions for column in row.cells)
         self.columns = [column for column in columns if column not in _NOT_TARGETS]
         self.targets = {column: f"column of {part.conditions[0].file}" for column in self.columns}
+        self.overriders = {*parameters, *(n for n, e in self.entities.items() if e.kind == "parameter")}
         self.outputs: list[str] = []  # columns that only formulas of observables know
 
     def read(self) -> tuple[list[Measurement], dict[str, Observable], dict[str, Experiment]]:
@@ -349,8 +350,7 @@ class _Reader:
                 if value is None:
                     raise condition.fault(placeholder, "expected a value: the model has none to fall back on")
                 extra.append(value)
-        overriders = {*self.parameters, *(n for n, e in self.entities.items() if e.kind == "parameter")}
-        return measurement(row, observables[name], experiments[key].id, 0.0, overriders, extra=tuple(extra))
+        return measurement(row, observables[name], experiments[key].id, 0.0, self.overriders, extra=tuple(extra))
 
 
 def _moves(entity: Entity) -> bool:

@@ -293,6 +293,11 @@ def _measurements(
     experiments: dict[str, Experiment],
 ) -> list[Measurement]:
     found, checked = [], set()
+    overriders = {
+        key: {*parameters, *aliases, *(n for n, e in model.description.entities.items() if e.kind == "parameter")}
+        for key, model in models.items()
+    }
+    only = next(iter(models))
     for row in rows:
         name, experiment, model = row.text("observableId", "an observable"), row["experimentId"], row["modelId"]
         check_known(row, "observableId", "observable", name, observables)
@@ -303,14 +308,12 @@ def _measurements(
             check_known(row, "modelId", "model", model, models)
         elif len(models) > 1:
             raise row.fault("modelId", f"expected one of the {len(models)} models ({', '.join(models)}), got nothing")
-        chosen = models[model] if model else next(iter(models.values()))
+        chosen = models[model or only]
         if (name, experiment, model) not in checked:
             checked.add((name, experiment, model))
             _check_use(row, chosen, observables[name], experiments[experiment], parameters)
-        entities = chosen.description.entities
-        overriders = {*parameters, *aliases, *(n for n, e in entities.items() if e.kind == "parameter")}
         start = first_time(experiments[experiment])
-        item = measurement(row, observables[name], experiment, start, overriders, model=model)
+        item = measurement(row, observables[name], experiment, start, overriders[model or only], model=model)
         found.append(item if not aliases else _unaliased(item, aliases))
     return found
 

@@ -17,7 +17,7 @@ _MARK = "doctor: "  # packages print things when they are imported
 _CHILD = """\
 import json, sys
 sys.path[:] = json.loads(sys.argv[1])
-from fits.trials import try_all
+from fits.doctor_trials import try_all
 try_all(json.loads(sys.argv[2]), sys.stdout)
 """
 
