@@ -75,12 +75,20 @@ class ModelDerivatives:
         starts: list[dict[str, Expression]] = []
         jumps: list[dict[str, Expression]] = []
         mentioned: set[str] = set()
+        unsure = ""
         for trial in trials:
             for index, stage in enumerate(trial.stages):
                 formulas = _as_formulas(stage)[0]
                 mentioned |= set().union(*(formula.names for formula in formulas.values())) if formulas else set()
-                if formulas:
-                    (jumps if index else starts).append(formulas)
+                if index:
+                    jumps.append(formulas)
+                    continue
+                settings, doses = self._split(formulas)
+                starts.append(settings)
+                jumps.append(doses)
+                read = set().union(*(formula.names for formula in doses.values())) if doses else set()
+                if read & settings.keys():
+                    unsure = f"a condition changes {sorted(read & settings.keys())[0]!r} and reads it at the same time"
         self.fixed = {
             name: float(value)
             for name, value in {
@@ -92,14 +100,21 @@ class ModelDerivatives:
         self.columns = tuple(
             name for name in parameters.names if (name in overrides and name in known) or (name in mentioned & free)
         )
+        # A parameter that bears the name of a state is its initial value; the equations call that init_<state>.
+        states = set(self.equations.states)
+        self.tokens = tuple(f"init_{name}" if name in states else name for name in self.columns)
         self.inexact: dict[str, str] = {}
+        self.why = unsure  # why nothing at all can be derived here
         starts.append(self._replaced({}))
+        self.variational: Variational | None = None
         if self.equations.events:
-            self.inexact = dict.fromkeys(self.columns, "the model has events, which may jump")
-            self.variational = None
-        else:
-            self.variational = Variational(self.equations, self.columns, starts=starts, jumps=jumps)
-            self.inexact = dict(self.variational.inexact)
+            self.why = "the model has events, which may jump"
+        if not self.why:
+            self.variational = Variational(self.equations, self.tokens, starts=starts, jumps=jumps)
+            why = self.variational.inexact
+            self.inexact = {
+                name: why[token] for name, token in zip(self.columns, self.tokens, strict=True) if token in why
+            }
         entities = model.description.entities
         self.states = self.equations.states
         selections = [entities[name].selection if name in entities else name for name in self.states]
@@ -107,6 +122,12 @@ class ModelDerivatives:
         self._starts: dict[object, object] = {}
         self._jumps: dict[object, object] = {}
         self._steady: SteadyState | None = None
+
+    def _split(self, formulas: Mapping[str, Expression]) -> tuple[dict[str, Expression], dict[str, Expression]]:
+        """Changes of the first stage: constants, which initial assignments follow, and states, which they do not."""
+        states = set(self.equations.states)
+        settings = {name: formula for name, formula in formulas.items() if name not in states}
+        return settings, {name: formula for name, formula in formulas.items() if name in states}
 
     def _replaced(self, changes: Mapping[str, Expression]) -> dict[str, Expression]:
         """Changes of the first stage, and fixed values of what the model would compute."""
@@ -121,26 +142,39 @@ class ModelDerivatives:
     def start(self, stage: Stage, values: Mapping[str, float]) -> _Point:
         """Values and slopes where an experiment begins."""
         formulas, numbers = _as_formulas(stage)
-        formulas = self._replaced(formulas)
-        key = tuple(sorted(formulas.items(), key=lambda item: item[0]))
+        settings, doses = self._split(formulas)
+        settings = self._replaced(settings)
+        key = tuple(sorted(settings.items(), key=lambda item: item[0]))
         if key not in self._starts:
-            self._starts[key] = starting_point(self.equations, self.columns, formulas)
+            self._starts[key] = starting_point(self.equations, self.tokens, settings)
         numbers.update({_given(name): value for name, value in self.fixed.items()})
+        numbers.update({token: values[name] for name, token in zip(self.columns, self.tokens, strict=True)})
         begin = self._starts[key]({**self.fixed, **values, **numbers})  # type: ignore[operator]
-        return _Point(begin[0], begin[1], None)
+        point = _Point(begin[0], begin[1], None)
+        self._change(doses, numbers, 0.0 if math.isinf(stage.start) else stage.start, point, values)
+        return point
 
     def jumped(self, stage: Stage, point: _Point, values: Mapping[str, float]) -> None:
         """Apply the changes of a later stage to values and slopes."""
-        if not stage.changes:
-            return
         formulas, numbers = _as_formulas(stage)
+        self._change(formulas, numbers, 0.0 if math.isinf(stage.start) else stage.start, point, values)
+
+    def _change(
+        self,
+        formulas: Mapping[str, Expression],
+        numbers: Mapping[str, float],
+        time: float,
+        point: _Point,
+        values: Mapping[str, float],
+    ) -> None:
+        if not formulas:
+            return
         key = tuple(sorted(formulas.items(), key=lambda item: item[0]))
         if key not in self._jumps:
-            self._jumps[key] = jump(self.equations, self.columns, formulas)
+            self._jumps[key] = jump(self.equations, self.tokens, formulas)
         foreign = {name: value for name, value in values.items() if name not in point.values}
         found = self._jumps[key](  # type: ignore[operator]
-            {**foreign, **point.values, **numbers, TIME_NAME: 0.0 if math.isinf(stage.start) else stage.start},
-            point.slopes,
+            {**foreign, **point.values, **numbers, TIME_NAME: time}, point.slopes
         )
         point.values.update(found[0])
         point.slopes.update(found[1])
@@ -200,17 +234,15 @@ class TrialDerivatives:
         direct = {name for name in self._by if name in free}
         self.names = tuple(name for name in parameters.names if name in self.model.columns or name in direct)
         self._column = {name: index for index, name in enumerate(self.names)}
+        self.why = self.model.why
+        if not self.why and (math.isinf(trial.stages[0].start) or math.isinf(trial.times[-1])):
+            try:
+                self.model.steady()
+            except KineticsError as error:
+                self.why = str(error)
         self.inexact = {name: why for name, why in self.model.inexact.items() if name in self._column}
-        if any(math.isinf(stage.start) for stage in trial.stages) or math.isinf(trial.times[-1]):
-            self._try_steady()
-
-    def _try_steady(self) -> None:
-        if self.model.variational is None:
-            return
-        try:
-            self.model.steady()
-        except KineticsError as error:
-            self.inexact.update(dict.fromkeys(self.model.columns, str(error)))
+        if self.why:
+            self.inexact = dict.fromkeys(self.names, self.why)
 
     def clear(self) -> None:
         """Forget what was shared under other parameters."""
@@ -226,14 +258,10 @@ class TrialDerivatives:
         with runner.engine.lock:
             runner.prepare({name: values[name] for name in model.overrides}, values)
             states, slopes = self._integrate(values)
-        constants = [self._last.values.get(name, math.nan) for name in self.constants]
         foreign = [values[name] for name in self.foreign]
         place = {name: index for index, name in enumerate(model.states)}
         arguments: list[npt.ArrayLike] = [trial.times, *(states[:, place[name]] for name in self.symbols)]
-        if self._varying:  # constants that a later period changes differ from time to time
-            arguments += [self._varying.get(name, c) for name, c in zip(self.constants, constants, strict=True)]
-        else:
-            arguments += constants
+        arguments += [self._constants[:, index] for index in range(len(self.constants))]
         arguments += foreign
         count = len(trial.times)
         outputs = _over_times(self._outputs(arguments), count)
@@ -246,10 +274,7 @@ class TrialDerivatives:
             elif name in self._column and name in self.foreign:
                 found[number][:, self._column[name]] += partial
             else:  # a constant, and what it moves with
-                for column in model.columns:
-                    weight = self._last.slopes.get((name, column), 0.0)
-                    if weight:
-                        found[number][:, self._column[column]] += partial * weight
+                found[number][:, into] += partial[:, None] * self._weights[:, self.constants.index(name), :]
         return outputs, found, self.names
 
     def _integrate(self, values: Mapping[str, float]) -> tuple[FloatArray, FloatArray]:
@@ -260,11 +285,13 @@ class TrialDerivatives:
         shape = (len(trial.times), len(model.states))
         states, slopes = np.empty(shape), np.zeros((*shape, len(model.columns)))
         point: _Point | None = None
-        self._varying: dict[str, FloatArray] = {}
+        # Constants may change from period to period, and with them what they move with.
+        self._constants = np.empty((len(trial.times), len(self.constants)))
+        self._weights = np.zeros((len(trial.times), len(self.constants), len(model.columns)))
         first = 0
         for count in range(len(trial.stages) - 1, 0, -1):  # what an earlier trial shares with this one
             known = self._points.get(self._stretch(count))
-            if known is not None:
+            if known is not None and trial.times[0] >= trial.stages[count].start:
                 point = _Point(dict(known.values), dict(known.slopes), known.snapshot)
                 assert known.snapshot is not None
                 runner.engine.restore(known.snapshot)
@@ -283,20 +310,17 @@ class TrialDerivatives:
                 runner._apply(stage.changes)
                 model.jumped(stage, point, values)
             inside = (trial.times >= stage.start) & (trial.times < end) if not last else trial.times >= stage.start
-            for name in self.constants:
-                if any(name == target for later in trial.stages[1:] for target, _ in later.changes):
-                    column = self._varying.setdefault(name, np.empty(len(trial.times)))
-                    column[inside] = point.values[name]
+            for column, name in enumerate(self.constants):
+                self._constants[inside, column] = point.values[name]
+                self._weights[inside, column] = [point.slopes.get((name, token), 0.0) for token in model.tokens]
             if math.isinf(stage.start):
                 self._equilibrated(point, 0.0)
             else:
                 self._stage(index, point, inside, None if last else end, states, slopes)
-            if not last and not inside.any():
+            if not last and trial.times[0] >= end:
                 self._points[self._stretch(index + 1)] = _Point(
                     dict(point.values), dict(point.slopes), runner.engine.snapshot()
                 )
-        assert point is not None
-        self._last = point
         return states, slopes
 
     def _stretch(self, count: int) -> tuple[object, ...]:
@@ -318,7 +342,7 @@ class TrialDerivatives:
         """The end of a stage becomes the beginning of the next."""
         for row, name in enumerate(self.model.states):
             point.values[name] = float(states[row])
-            for column, by in enumerate(self.model.columns):
+            for column, by in enumerate(self.model.tokens):
                 point.slopes[name, by] = float(slopes[row, column])
 
     def _stage(
@@ -371,7 +395,7 @@ class TrialDerivatives:
         if len(wanted) > len(finite):
             self._equilibrated(point, float(grid[-1]))
             states[rows[-1]] = [point.values[name] for name in model.states]
-            slopes[rows[-1]] = [[point.slopes.get((name, by), 0.0) for by in model.columns] for name in model.states]
+            slopes[rows[-1]] = [[point.slopes.get((name, by), 0.0) for by in model.tokens] for name in model.states]
 
     _learning = False
 

@@ -72,21 +72,24 @@ class GradientCheck:
         """Whether no component is by finite differences."""
         return not self.inexact
 
-    @property
-    def wrong(self) -> dict[str, float]:
-        """Components outside of the tolerances, by their error in units of the largest component."""
+    def _outside(self) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+        """Components outside of the tolerances, and those for which the differences are no judge, ``(n,)`` each."""
         size = np.abs(self.reference)
         counts = size > COUNTS * float(np.nanmax(size, initial=0.0))
         gap = np.abs(self.gradient - self.reference)
-        with np.errstate(invalid="ignore"):
-            bad = (self.errors > LARGEST) | (counts & (gap > RELATIVE * size))
-            judged = ~(np.nan_to_num(self.doubt) > 0.5 * gap)
-        return {n: float(e) for n, e, b in zip(self.names, self.errors, bad & judged, strict=True) if b}
+        bad = (self.errors > LARGEST) | (counts & (gap > RELATIVE * size))
+        return bad, np.isnan(self.reference) | (bad & (np.nan_to_num(self.doubt) > 0.5 * gap))
+
+    @property
+    def wrong(self) -> dict[str, float]:
+        """Components outside of the tolerances, by their error in units of the largest component."""
+        bad, unclear = self._outside()
+        return {n: float(e) for n, e, b in zip(self.names, self.errors, bad & ~unclear, strict=True) if b}
 
     @property
     def unjudged(self) -> tuple[str, ...]:
         """Components for which there was no finite difference to trust."""
-        return tuple(n for n, r in zip(self.names, self.reference.tolist(), strict=True) if math.isnan(r))
+        return tuple(name for name, unclear in zip(self.names, self._outside()[1], strict=True) if unclear)
 
     @property
     def sound(self) -> bool:
@@ -111,8 +114,8 @@ class GradientCheck:
             found.append(f"The gradient agrees with finite differences ({share}, {len(self.names)} parameters).")
         if self.unjudged:
             found.append(
-                f"{len(self.unjudged)} components could not be checked, because the model cannot be simulated nearby: "
-                f"{', '.join(self.unjudged[:5])}."
+                f"{len(self.unjudged)} of {len(self.names)} components could not be checked, because the model cannot be "
+                f"simulated nearby or differences change with their step: {', '.join(self.unjudged[:5])}."
             )
         found += inexact_sentences(self.inexact, len(self.names))
         return tuple(found)

@@ -164,7 +164,7 @@ def minimise(
         if known is not None:  # next time use whichever of the two models foretold this step better (NL2SOL)
             linear = -float(gradient @ step)
             errors = [abs(linear - 0.5 * float(step @ model @ step) - gained) for model in (known, whole)]
-            corrected = errors[1] < errors[0]
+            corrected = errors[1] < 0.5 * errors[0]
             known_there = _curvature(there, scale)
             explained = np.zeros(len(x)) if known_there is None else known_there @ moved
             wanted = slope - gradient - explained

@@ -176,4 +176,5 @@ def _log_between(
 
 
 def _log_laplace_cdf(x: FloatArray) -> FloatArray:
-    return np.asarray(np.where(x < 0.0, x - math.log(2.0), np.log1p(-0.5 * np.exp(-np.abs(x)))), dtype=np.float64)
+    tail = np.log1p(-0.5 * np.exp(-np.abs(x)))
+    return np.asarray(np.where(x < 0.0, x - math.log(2.0), tail), dtype=np.float64)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,9 @@ from kinetics.engine import Solver
 from kinetics.errors import InputError, KineticsError, SimulationError
 from kinetics.model import Model
 from kinetics.runner import Runner
+
+if TYPE_CHECKING:
+    from fits.terms import TermSet
 
 FloatArray = npt.NDArray[np.float64]
 Gradients = Literal["auto", "exact", "finite differences"]
@@ -46,13 +49,18 @@ class ProblemObjective:
         for trial in self.trials:
             by_model.setdefault(id(trial.model), []).append(trial)
         for group in by_model.values():
-            runner, columns = runner_for(group, self.solver)
+            runner, columns = runner_for(group, self.solver, [p.id for p in self.parameters.parameters])
             for trial in group:
                 self._runners.append((runner, [columns[name] for name in trial.symbols]))
         order = {id(trial): number for number, trial in enumerate(t for group in by_model.values() for t in group)}
         self._runners = [self._runners[order[id(trial)]] for trial in self.trials]
         self._overrides = {id(model): self._overridden(model) for model in problem.models.values()}
         self._derivatives: list[TrialDerivatives] | None = None
+        self.terms: TermSet | None = None
+        if problem.terms:
+            from fits.terms import TermSet  # which needs objectives of its own
+
+            self.terms = TermSet(problem, self.solver, gradients)
 
     def _overridden(self, model: Model) -> tuple[str, ...]:
         """Parameters of the problem that are the model's own, and replace its values."""
@@ -250,7 +258,7 @@ class ProblemObjective:
             middle = 0.5 * (np.nan_to_num(self._lower, neginf=-3.0) + np.nan_to_num(self._upper, posinf=3.0))
             values = self.parameters.plain(np.where(np.isnan(reference), middle, reference))
             for part in parts:
-                if not set(part.names) <= set(part.inexact):
+                if not part.why:
                     part.learn(values)
             self._derivatives = parts
         return self._derivatives
@@ -279,7 +287,7 @@ class ProblemObjective:
         return self._with_terms(found, values, True)
 
     def _with_terms(self, found: Evaluation, values: Mapping[str, float], derivatives: bool) -> Evaluation:
-        return found
+        return found if self.terms is None else self.terms.added(found, values, derivatives)
 
     def _prior_slopes(self, values: Mapping[str, float]) -> FloatArray:
         """d(-log prior)/d(search scale), shape ``(n,)``."""
@@ -291,6 +299,28 @@ class ProblemObjective:
             slopes[index] = -parameter.prior.slope(value) * parameter.scale.slope(value)
         return slopes
 
+    def _exact_slopes(
+        self,
+        values: Mapping[str, float],
+        simulated: FloatArray,
+        sigma: FloatArray,
+        by_model: FloatArray,
+        by_sigma: FloatArray,
+    ) -> None:
+        """Fill in what the variational equations give; trials without exact derivatives are left out."""
+        column = {name: index for index, name in enumerate(self._names)}
+        parts = [part for part in self._prepared_derivatives() if not part.why]
+        for part in parts:
+            part.clear()
+        for part in parts:
+            outputs, slopes, names = part(values)
+            trial = part.trial
+            simulated[trial.rows] = outputs[trial.formula, trial.when]
+            sigma[trial.rows] = outputs[trial.noise, trial.when]
+            where = np.array([column[name] for name in names], dtype=np.intp)
+            by_model[np.ix_(trial.rows, where)] = slopes[trial.formula, trial.when]
+            by_sigma[np.ix_(trial.rows, where)] = slopes[trial.noise, trial.when]
+
     def _slopes(
         self, x: FloatArray, values: Mapping[str, float]
     ) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray, bool]:
@@ -300,20 +330,14 @@ class ProblemObjective:
         by_model, by_sigma = np.zeros((m, n)), np.zeros((m, n))
         rough = set(self.inexact)
         if len(rough) < n:
-            column = {name: index for index, name in enumerate(self._names)}
-            for part in self._prepared_derivatives():
-                part.clear()
-            for part in self._prepared_derivatives():
-                outputs, slopes, names = part(values)
-                trial = part.trial
-                simulated[trial.rows] = outputs[trial.formula, trial.when]
-                sigma[trial.rows] = outputs[trial.noise, trial.when]
-                where = np.array([column[name] for name in names], dtype=np.intp)
-                by_model[np.ix_(trial.rows, where)] = slopes[trial.formula, trial.when]
-                by_sigma[np.ix_(trial.rows, where)] = slopes[trial.noise, trial.when]
-            self.check(simulated, sigma)
-        else:
+            try:
+                self._exact_slopes(values, simulated, sigma, by_model, by_sigma)
+            except SimulationError:  # where the derivative does not exist the value may: take differences
+                by_model[:], by_sigma[:] = 0.0, 0.0
+                rough = set(self._names)
+        if len(rough) == n or any(part.why for part in self._prepared_derivatives()):
             simulated, sigma = self.run(values)
+        self.check(simulated, sigma)
         for index, name in enumerate(self._names):
             if name not in rough:
                 continue
@@ -341,7 +365,9 @@ def compile_problem(problem: Problem, solver: Solver | None = None, gradients: G
     if gradients not in ("auto", "exact", "finite differences"):
         raise InputError(f"gradients must be 'auto', 'exact' or 'finite differences', got {gradients!r}")
     objective = ProblemObjective(problem, solver, gradients)
-    if gradients == "exact" and objective.inexact:
-        name, why = next(iter(objective.inexact.items()))
+    if gradients == "exact" and (
+        rough := {**objective.inexact, **(objective.terms.inexact if objective.terms else {})}
+    ):
+        name, why = next(iter(rough.items()))
         raise KineticsError(f"no exact derivative by {name!r}: {why}")
     return objective

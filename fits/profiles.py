@@ -149,7 +149,7 @@ class Profile:
     def _sentences(self) -> Iterable[str]:
         best, low, high = (self.plain(v) for v in (self.optimum, self.lower, self.upper))
         ends = f"{'open' if low is None else format(low, '.4g')} to {'open' if high is None else format(high, '.4g')}"
-        yield f"{self.name} = {best:.4g}, {self.level:.4g} profile interval {ends}: {self.verdict.sentence}."
+        yield f"{self.name} = {best:.4g}, {100.0 * self.level:.4g} % profile interval {ends}: {self.verdict.sentence}."
         for side, end in (("Downwards", self.lower_end), ("Upwards", self.upper_end)):
             if end is not End.CROSSED:
                 yield f"{side}, {end.sentence}."

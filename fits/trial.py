@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -122,7 +122,8 @@ def _trial(problem: Problem, indices: list[int], names: set[str]) -> Trial:
     foreign = names - model.description.entities.keys()
     stages = resolve(model, problem.experiments[first.experiment], symbols=foreign)
     start = next(stage.start for stage in stages if math.isfinite(stage.start))
-    times = np.unique([problem.measurements[i].time for i in indices])
+    read_at = {i: _snapped(problem.measurements[i].time, stages) for i in indices}
+    times = np.unique(list(read_at.values()))
     if times[0] < start and not same_time(float(times[0]), start):
         raise InputError(
             f"experiment {first.experiment!r} of problem {problem.id!r} starts at {start:g}, but something was "
@@ -137,7 +138,7 @@ def _trial(problem: Problem, indices: list[int], names: set[str]) -> Trial:
         if key not in seen:
             pair = written_out(problem, model, row)
             seen[key] = (order.setdefault(pair[0], len(order)), order.setdefault(pair[1], len(order)))
-        picks.append((*seen[key], int(np.searchsorted(times, row.time))))
+        picks.append((*seen[key], int(np.searchsorted(times, read_at[index]))))
     formulas = tuple(order)
     needed = frozenset().union(*(formula.names for formula in formulas)) - {TIME_NAME}
     symbols = tuple(sorted(needed & model.description.entities.keys()))
@@ -159,13 +160,22 @@ def _trial(problem: Problem, indices: list[int], names: set[str]) -> Trial:
     )
 
 
-def runner_for(trials: Sequence[Trial], solver: object) -> tuple[Runner, dict[str, int]]:
-    """One runner that reads what all trials of a model need, and the column of each symbol."""
+def _snapped(time: float, stages: Sequence[Stage]) -> float:
+    """A time that misses the start of a period by rounding means the start."""
+    return next((stage.start for stage in stages if same_time(time, stage.start)), time)
+
+
+def runner_for(trials: Sequence[Trial], solver: object, given: Collection[str] = ()) -> tuple[Runner, dict[str, int]]:
+    """One runner that reads what all trials of a model need, and the column of each symbol.
+
+    ``given`` names values that the model may leave out, because the problem states them.
+    """
     from kinetics.engine import Solver
 
     assert isinstance(solver, Solver)
     model = trials[0].model
     symbols = sorted(set().union(*(trial.symbols for trial in trials)))
-    model.require(symbols, [name for trial in trials for name, _ in trial.stages[0].changes])
+    for trial in trials:
+        model.require(trial.symbols, {*given, *(name for name, _ in trial.stages[0].changes)})
     selections = ["time", *(model.entity(name).selection for name in symbols)]
     return Runner(model, selections, solver), {name: index + 1 for index, name in enumerate(symbols)}

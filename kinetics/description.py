@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Literal
@@ -11,10 +11,9 @@ from typing import Any, Literal
 from kinetics.errors import UnsupportedModel
 from kinetics.expression import Expression
 from kinetics.mathml import FunctionTable, from_mathml
+from kinetics.rewriting import CLOCKLESS
 from kinetics.sbml_library import libsbml_module
 from kinetics.units import unit_name
-
-CLOCKLESS = "kinetics_symbol_called_time"  # the engine cannot tell a symbol called time from its clock
 
 Kind = Literal["species", "parameter", "compartment", "stoichiometry", "reaction"]
 
@@ -229,62 +228,6 @@ def _species(species: Any, model: Any, rules: Mapping[str, str], initially: froz
         species.getBoundaryCondition(),
         species.getSBOTerm(),
     )
-
-
-def without_time(sbml: str) -> str:
-    """The model for the engine: a symbol called ``time`` under another name (see `Entity.selection`)."""
-    libsbml = libsbml_module()
-
-    document = libsbml.readSBMLFromString(sbml)
-    document.getModel().getElementBySId("time").setId(CLOCKLESS)
-    elements = document.getListOfAllElements()
-    for index in range(elements.getSize()):
-        elements.get(index).renameSIdRefs("time", CLOCKLESS)
-    return str(libsbml.writeSBMLToString(document))
-
-
-RATE_OF = "kinetics_rate_of_"
-
-
-def with_rates(sbml: str, names: Collection[str]) -> str:
-    """The model for the engine, with a parameter `RATE_OF` + name that holds d(amount)/dt of each species."""
-    libsbml = libsbml_module()
-
-    document = libsbml.readSBMLFromString(sbml)
-    model = document.getModel()
-    for name in names:
-        species, rule = model.getSpecies(name), model.getRateRule(name)
-        parameter = model.createParameter()
-        parameter.setId(RATE_OF + name)
-        parameter.setConstant(False)
-        math = rule.getMath().deepCopy()
-        compartment = model.getCompartment(species.getCompartment())
-        if not species.getHasOnlySubstanceUnits() and compartment.getSpatialDimensions() != 0:
-            product, size = libsbml.ASTNode(libsbml.AST_TIMES), libsbml.ASTNode(libsbml.AST_NAME)
-            size.setName(species.getCompartment())
-            product.addChild(math)
-            product.addChild(size)
-            math = product
-        assignment = model.createAssignmentRule()
-        assignment.setVariable(RATE_OF + name)
-        assignment.setMath(math)
-    return str(libsbml.writeSBMLToString(document))
-
-
-def with_fillers(sbml: str, missing: Collection[str]) -> str:
-    """The model for the engine, which wants a number for every parameter: 1 where a value is missing.
-
-    Results that depend on a missing value are refused before, so the number is never seen.
-    """
-    libsbml = libsbml_module()
-
-    document = libsbml.readSBMLFromString(sbml)
-    model = document.getModel()
-    for name in missing:
-        parameter = model.getParameter(name)
-        if parameter is not None:
-            parameter.setValue(1.0)
-    return str(libsbml.writeSBMLToString(document))
 
 
 def describe_sbml(sbml: str) -> Description:

@@ -18,11 +18,12 @@ import pandas as pd
 
 from kinetics import antimony, catalogue
 from kinetics.dependencies import missing_behind
-from kinetics.description import RATE_OF, Description, Entity, describe_sbml, with_fillers, with_rates, without_time
+from kinetics.description import Description, Entity, describe_sbml
 from kinetics.engine import Engine, probe
 from kinetics.errors import InputError, InvalidModel, MissingValue, ModelNotFound, UnknownName
 from kinetics.expression import Expression
 from kinetics.formula import RESERVED, parse
+from kinetics.rewriting import RATE_OF, with_fillers, with_rates, with_stated_values, without_time
 from kinetics.validation import CheckedModel, read_sbml
 
 _engines: OrderedDict[str, Engine] = OrderedDict()  # by hash of the SBML: variants and copies share one engine
@@ -284,16 +285,17 @@ class Model:
 
     # --- ways out -------------------------------------------------------------------------------------------
 
+    def to_sbml(self) -> str:
+        """SBML text of this model, with the values of its variant and of `with_values`."""
+        return with_stated_values(self.sbml, self.values) if self.values else self.sbml
+
     def to_antimony(self) -> str:
-        """Antimony text of this model."""
-        return antimony.to_antimony(self.sbml)
+        """Antimony text of this model, with its values."""
+        return antimony.to_antimony(self.to_sbml())
 
     def to_tellurium(self) -> Any:
-        """A tellurium object of this model, with the values of its variant set."""
-        runner = antimony.to_tellurium(self.sbml)
-        for name, value in self.values.items():
-            runner[f"init({self.entity(name).selection})" if self.entity(name).kind == "species" else name] = value
-        return runner
+        """A tellurium object of this model, with its values; they are what it resets to."""
+        return antimony.to_tellurium(self.to_sbml())
 
     def __repr__(self) -> str:
         variant = f", variant={self.variant_name!r}" if self.variant_name else ""

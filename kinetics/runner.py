@@ -102,14 +102,14 @@ class Runner:
         if isinstance(formula, Number):
             return formula.value
         environment: dict[str, npt.ArrayLike] = {
-            name: self.clock
-            if name == "$time"
-            else self.symbols[name]
-            if name in self.symbols
-            else self.engine.get(self.model.entity(name).selection)
-            for name in formula.names
+            name: self.clock if name == "$time" else self._current(name) for name in formula.names
         }
         return float(evaluate(formula, environment))
+
+    def _current(self, name: str) -> float:
+        """What a name means now: the model's own state first, then what only formulas know."""
+        entity = self.model.description.entities.get(name)
+        return self.symbols[name] if entity is None else self.engine.get(entity.selection)
 
     def _evaluated(self, changes: Changes) -> dict[str, float]:
         values: dict[str, float] = {}

@@ -234,9 +234,10 @@ def test_species_reactions_and_compartments_carry_an_sbo_term_of_their_kind(mode
     assert model.getSBOTermID() == "SBO:0000293"
 
 
-def test_every_species_says_what_it_is_in_a_resolvable_form(model):
+def test_everything_says_what_it_is_in_a_resolvable_form(model):
     elements = [model.getSpecies(i) for i in range(model.getNumSpecies())]
     elements += [model.getCompartment(i) for i in range(model.getNumCompartments())]
+    elements += [model.getReaction(i) for i in range(model.getNumReactions())]
     for element in (*elements, model):
         resources = _resources(element)
         assert resources, element.getId()

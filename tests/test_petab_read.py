@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from fits.petab import read_petab
 from fits.priors import LN10, Prior
 from fits.problem import Distribution
 from kinetics.engine import Solver
-from kinetics.errors import InputError, KineticsError, UnknownName
+from kinetics.errors import InputError, KineticsError, MissingValue, UnknownName
 from kinetics.expression import evaluate
 from kinetics.formula import parse
 
@@ -380,3 +381,97 @@ def test_the_steady_state_of_an_equilibration_can_be_refused(tmp_path):
 
 def test_formulas_cannot_hang():
     assert float(evaluate(parse("9^9^9^9"), {})) == math.inf
+
+
+# --- semantics that the public cases leave out ---------------------------------------------------------------
+
+
+def small_problem(tmp_path, model, **tables):
+    """A version 2 problem with a fixed parameter and sigma 1; tables without their headers."""
+    heads = {
+        "conditions": "conditionId|targetId|targetValue",
+        "experiments": "experimentId|time|conditionId",
+        "observables": "observableId|observableFormula|noiseFormula",
+        "measurements": "observableId|experimentId|time|measurement",
+        "parameters": "parameterId|lowerBound|upperBound|nominalValue|estimate",
+    }
+    tables = {"parameters": "unused|||1|false\n", **tables}
+    files = {f"{name}.tsv": f"{head}\n{tables[name]}" for name, head in heads.items()}
+    return read_petab(write_files(tmp_path, {"problem.yaml": V2["problem.yaml"], **files}, model), trusted=True)
+
+
+RATE_RULES = """model rates()
+  compartment cell = 2; species A in cell, $Fixed in cell
+  a0 = 3; k = 0.5; b = 1
+  A = a0; Fixed = 7
+  A' = -k * A
+  b' = k * A
+end"""
+
+
+@pytest.mark.parametrize("model", [CONVERSION, RATE_RULES], ids=["reactions", "rate rules"])
+@pytest.mark.parametrize("start", [0, 2])
+def test_concentrations_keep_their_value_when_a_condition_sets_the_volume(tmp_path, model, start):
+    """PEtab 2: a new compartment size changes amounts and no concentration, assigned initially or not."""
+    problem = small_problem(
+        tmp_path,
+        model,
+        conditions="wide|cell|8\n",
+        experiments="e|0|\ne|2|wide\n" if start else "e|0|wide\n",
+        observables="conc|A|1\namount|A * cell|1\n",
+        measurements="conc|e|2|1\namount|e|2|1\nconc|e|3|1\namount|e|3|1\n",
+    )
+    values = simulated(problem)
+    if model == CONVERSION:
+        expected = a_of(np.array([2.0, 3.0]), 1.0, 0.0, 0.8, 0.6)
+    else:
+        expected = 3.0 * np.exp(-0.5 * np.array([2.0, 3.0]))
+    assert_allclose(values[[0, 2]], expected, rtol=1e-7)
+    assert_allclose(values[[1, 3]], 8.0 * expected, rtol=1e-7)
+
+
+def test_equilibration_keeps_states_under_rate_rules(tmp_path):
+    """A decays to nothing before time 5, b has taken up all of it; then A starts again."""
+    problem = small_problem(
+        tmp_path,
+        RATE_RULES,
+        conditions="first|b|2\nsecond|A|4\n",
+        experiments="e|-inf|first\ne|5|second\n",
+        observables="a|A|1\nb_|b|1\n",
+        measurements="a|e|5|1\nb_|e|5|1\na|e|7|1\nb_|e|7|1\n",
+    )
+    left = 4.0 * math.exp(-1.0)
+    assert_allclose(simulated(problem), [4.0, 5.0, left, 9.0 - left], rtol=1e-7)
+
+
+def test_an_event_at_the_time_of_a_condition_comes_after_it(tmp_path):
+    """S = 2 + t.  At 10: first S := S + C = 16 and C := 8, then the event doubles C and so halves S to 8."""
+    problem = small_problem(
+        tmp_path,
+        """model swelling()
+          compartment C = 4; species S in C; p = 1
+          S = 2
+          S' = p
+          E: at time >= 10, fromTrigger=false: C = C * 2
+        end""",
+        conditions="later|S|S + C\nlater|C|8\n",
+        experiments="e|0|\ne|10|later\n",
+        observables="size|C|1\nconc|S|1\n",
+        measurements="size|e|5|1\nconc|e|5|1\nsize|e|10|1\nconc|e|10|1\nsize|e|15|1\nconc|e|15|1\n",
+    )
+    assert_allclose(simulated(problem), [4.0, 7.0, 16.0, 8.0, 16.0, 13.0], rtol=1e-9)
+
+
+def test_a_value_that_the_model_lacks_may_come_from_the_parameter_table(tmp_path):
+    path = write_files(tmp_path, V2)
+    sbml = (tmp_path / "model.xml").read_text()
+    for name in ("k1", "k2"):
+        without = re.sub(rf'(<parameter id="{name}") value="[^"]*"', r"\1", sbml)
+        assert without != sbml
+        (tmp_path / "model.xml").write_text(without)
+        problem = read_petab(path, trusted=True)
+        if name == "k1":
+            assert_allclose(simulated(problem)[1], 2.0 * a_of(10.0, 0.5, 0.0, 0.8, 0.6), rtol=1e-7)
+        else:  # nobody states k2
+            with pytest.raises(MissingValue, match="no value for 'k2'"):
+                compile_problem(problem)

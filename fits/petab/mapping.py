@@ -46,9 +46,9 @@ def apply_mapping(rows: Sequence[Row], models: Mapping[str, Model]) -> tuple[dic
 
 def _with_global(sbml: str, reaction: str, local: str, name: str) -> str:
     """The SBML with a local parameter of a reaction moved out under a new name; ``""`` if there is none."""
-    import libsbml
+    from kinetics.sbml_library import libsbml_module
 
-    document = libsbml.readSBMLFromString(sbml)
+    document = libsbml_module().readSBMLFromString(sbml)
     model = document.getModel()
     law = model.getReaction(reaction).getKineticLaw() if model.getReaction(reaction) else None
     if law is None or model.getElementBySId(name) is not None:
@@ -72,7 +72,7 @@ def _with_global(sbml: str, reaction: str, local: str, name: str) -> str:
     math = law.getMath().deepCopy()
     math.renameSIdRefs(local, name)
     law.setMath(math)
-    return str(libsbml.writeSBMLToString(document))
+    return str(libsbml_module().writeSBMLToString(document))
 
 
 def renamed(text: str, aliases: Mapping[str, str]) -> str:
