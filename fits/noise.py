@@ -168,7 +168,8 @@ def _log_between(
 
     def density(x: FloatArray) -> FloatArray:
         normal = -0.5 * x * x - 0.5 * math.log(2.0 * math.pi)
-        return np.exp(np.where(laplace, -np.abs(x) - math.log(2.0), normal) - log_p)
+        tail = np.where(laplace, -np.abs(x) - math.log(2.0), normal)
+        return np.asarray(np.exp(tail - log_p), dtype=np.float64)
 
     d_low = np.where(np.isfinite(low), -density(np.where(np.isfinite(low), low, 0.0)), 0.0)
     d_high = np.where(np.isfinite(high), density(np.where(np.isfinite(high), high, 0.0)), 0.0)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from fits.petab.tables import Folder, Row, check_unique, read_tables
+from fits.petab.files import Folder
+from fits.petab.tables import Row, check_unique, read_tables
 from kinetics.errors import UnknownName
 from kinetics.model import Model
 

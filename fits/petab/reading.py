@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fits.petab import v1, v2
-from fits.petab.tables import Folder, read_yaml
+from fits.petab.files import Folder, read_yaml
 from fits.problem import Problem
 from kinetics.errors import InputError, ModelNotFound
 

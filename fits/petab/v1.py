@@ -20,16 +20,8 @@ from fits.petab.common import (
     measurement,
     own_symbols,
 )
-from fits.petab.tables import (
-    IDENTIFIER,
-    Folder,
-    Row,
-    as_number,
-    check_unique,
-    is_empty,
-    locations,
-    read_tables,
-)
+from fits.petab.files import Folder, locations
+from fits.petab.tables import IDENTIFIER, Row, as_number, check_unique, is_empty, read_tables
 from fits.petab.v2 import SCALES, bounds, check_scale, prior_arguments
 from fits.priors import Prior
 from fits.problem import Measurement, Observable, Problem

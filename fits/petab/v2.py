@@ -18,8 +18,9 @@ from fits.petab.common import (
     measurement,
     own_symbols,
 )
+from fits.petab.files import Folder
 from fits.petab.mapping import apply_mapping, read_mapping, renamed
-from fits.petab.tables import IDENTIFIER, Folder, Row, check_unique, constant, read_tables
+from fits.petab.tables import IDENTIFIER, Row, check_unique, constant, read_tables
 from fits.priors import FAMILIES, Prior, arguments_of
 from fits.problem import Measurement, Observable, Problem
 from kinetics.errors import InputError
