@@ -32,7 +32,7 @@ reproduce: $(VENV)/run.stamp
 	exit $$status
 
 test: $(VENV)/test.stamp
-	$(PY) -m pytest -m "not slow" $(ARGS)
+	$(PY) -m pytest -n auto --dist loadfile -m "not slow" $(ARGS)
 
 test-all: test
 	$(PY) -m pytest -m slow $(ARGS)

@@ -371,7 +371,7 @@ def _ridge(
     part = [axes[i] for i in order]
 
     def fraction(sign: float) -> float:
-        return min(axis.room(sign * w) / abs(w) for axis, w in zip(axes, weights, strict=True) if w)
+        return min(axis.room(sign * w) / abs(w) for axis, w in zip(axes, weights.tolist(), strict=True) if w)
 
     sign = 1.0 if fraction(1.0) >= min(PROBE, fraction(-1.0)) else -1.0
     step = sign * min(PROBE, fraction(sign))

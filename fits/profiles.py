@@ -510,6 +510,21 @@ class _Job:
             )
         return outer.at, extra, ""
 
+    def _leaning(self, objective: Objective, base: _Base, side: _Side, word: str) -> str:
+        """Whether an end is found only because another parameter has come to its bound."""
+        if side.edge is None:
+            return ""
+        x = min(side.points, key=lambda p: abs(p.at - (side.edge or 0.0))).x
+        lower, upper = np.asarray(objective.lower, float), np.asarray(objective.upper, float)
+        others = [
+            name
+            for name, here, then, low, high in zip(objective.names, x, base.x, lower, upper, strict=True)
+            if name != self.name and (here <= low < then or then < high <= here)
+        ]
+        if not others:
+            return ""
+        return f"The {word} end depends on the bounds of {', '.join(others)}: without them it would lie further out."
+
     def _profile(self, objective: Objective, base: _Base, sides: Sequence[_Side], gained: float) -> Profile:
         points = [*reversed(sides[0].points[1:]), *sides[1].points]
         order = np.argsort([p.at for p in points], kind="stable")
@@ -521,6 +536,8 @@ class _Job:
         values = np.array([p.value for p in points])
         lowest = points[int(np.argmin(values))]
         notes = tuple(side.note for side in sides if side.note)
+        notes += tuple(self._leaning(objective, base, side, word) for side, word in zip(sides, _ENDS, strict=True))
+        notes = tuple(note for note in notes if note)
         if lowest.value < base.value - _slack(base.value):
             notes = (*notes, f"Better optima kept turning up (the last at {lowest.at:.4g}): the fit is not finished.")
         return Profile(
@@ -544,6 +561,9 @@ class _Job:
             unconverged=sum(not p.converged for p in points),
             notes=notes,
         )
+
+
+_ENDS = ("lower", "upper")
 
 
 def _slack(value: float) -> float:

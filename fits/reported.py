@@ -17,7 +17,7 @@ import io
 import math
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,7 +25,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from fits.petab.tables import Row, as_number, read_text
+from fits.petab.files import read_text
+from fits.petab.tables import Row, as_number
 from kinetics.curves import CurveDescription, describe_points
 from kinetics.dosing import DoseProtocol
 from kinetics.errors import InputError, UnitError, UnknownName
@@ -86,7 +87,8 @@ class ReportedCurve:
         for unit, what in ((self.dose_unit, "dose"), (self.time_unit, "time")):
             quantity(f"1 {unit}", f"unit of the {what}")
         for point in self.points:
-            _check_point(point, lambda column, text: InputError(f"a point at dose {point.dose:g}: {column}: {text}"))
+            where = f"a point at dose {point.dose:g}"
+            _check_point(point, lambda column, text, where=where: InputError(f"{where}: {column}: {text}"))  # type: ignore[misc]
 
     def __len__(self) -> int:
         return len(self.points)
@@ -150,10 +152,8 @@ class ReportedCurve:
         return frame
 
 
-def _check_point(point: CurvePoint, fault: object) -> None:
-    """Refuse a point that cannot be; ``fault(column, message)`` makes the error."""
-    raised = fault  # a callable; typed loosely because rows and points say differently where they are
-    assert callable(raised)
+def _check_point(point: CurvePoint, raised: Callable[[str, str], InputError]) -> None:
+    """Refuse a point that cannot be; ``raised(column, message)`` makes the error, which says where it is."""
     if not (math.isfinite(point.dose) and point.dose >= 0.0):
         raise raised("dose", f"a dose must be finite and not negative, got {point.dose:g}")
     if math.isinf(point.response):
@@ -216,7 +216,7 @@ def parse_curve(
         points.append(point)
     if any(not math.isnan(point.time) for point in points) and not found["time"]:
         raise UnitError(f"{name}: the times have no unit: add a column 'time_unit', or write 'time (min)' in the header")
-    notes += _check_order(rows, points)
+    _check_order(rows, points)
     dose = "" if found["dose"] in ("1", "dimensionless") else found["dose"]
     return ReportedCurve(tuple(points), dose, found["response"], found["time"], source, tuple(notes))
 
@@ -340,7 +340,7 @@ def _point(row: Row) -> CurvePoint:
     )
 
 
-def _check_order(rows: list[Row], points: Iterable[CurvePoint]) -> list[str]:
+def _check_order(rows: list[Row], points: Iterable[CurvePoint]) -> None:
     """Refuse doses that fall within an arm, time and replicate, and the same replicate given twice."""
     last: dict[tuple[str, str, float | None], tuple[float, Row]] = {}
     for row, point in zip(rows, points, strict=True):
@@ -360,4 +360,3 @@ def _check_order(rows: list[Row], points: Iterable[CurvePoint]) -> list[str]:
                     "number the replicates, or leave the column out",
                 )
         last[key] = (point.dose, row)
-    return []

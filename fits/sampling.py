@@ -11,13 +11,14 @@ interrupted, or is made longer, goes on to the bit as if it had run in one piece
 from __future__ import annotations
 
 import hashlib
+import importlib
 import math
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,7 +62,7 @@ class Samples:
     accepted: FloatArray  # (n_walkers,), share of accepted proposals
     seed: int
 
-    @property
+    @cached_property
     def autocorrelation_times(self) -> FloatArray:
         """Integrated, in steps, by parameter, shape ``(n,)``; an underestimate while the chain is short."""
         import emcee
@@ -149,7 +150,7 @@ class Samples:
         try:
             with warnings.catch_warnings():  # of its own future, at import
                 warnings.simplefilter("ignore")
-                import arviz
+                arviz: Any = importlib.import_module("arviz")
         except ImportError:
             raise InputError("InferenceData needs ArviZ: pip install arviz") from None
         kept, lp = self.chain[self.burn_in :], -self.objective[self.burn_in :]
