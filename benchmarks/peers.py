@@ -234,11 +234,13 @@ def _compare_problems(chosen: list[tuple[str, Path]], python: str, built: str, m
         if python:
             theirs = _run_child(python, "peer", str(file), repr(time.time()), str(Path(built) / name))
         measured["ours"][name], measured["peers"][name] = ours, theirs
-        for who, entry in (("ours", ours.get("status") == "failed" and ours["reason"]), ("peers", theirs.get("failure"))):
-            if entry:
-                print(f"{name}: {who} failed: {entry}")
+        failures = {"ours": ours["reason"] if ours["status"] == "failed" else "", "peers": theirs.get("failure")}
+        for who, why in failures.items():
+            if why:
+                print(f"{name}: {who} failed: {why}")
         row(name, "nllh", ours["nllh"] and f"{ours['nllh']:.6g}", theirs.get("nllh") and f"{theirs['nllh']:.6g}")
-        row("", "cold start s", ours["setup_s"], theirs.get("setup_s"), "", ratio(theirs.get("setup_s"), ours["setup_s"]))
+        cold = theirs.get("setup_s")
+        row("", "cold start s", ours["setup_s"], cold, "", ratio(cold, ours["setup_s"]))
         objective = theirs.get("objective_ms")
         row("", "objective ms", ours["objective_ms"], objective, "", ratio(objective, ours["objective_ms"]))
         modes = {mode: theirs.get(f"{mode}_ms") for mode in ("forward", "adjoint")}

@@ -160,9 +160,8 @@ def main(argv: list[str] | None = None) -> int:
         print(f"no folder {args.folder}", file=sys.stderr)
         return 2
     if not args.json:
-        print(
-            f"{'problem':30} {'nllh':>12} {'value ms':>10} {'gradient':>10} {'setup s':>8} {'error':>9}  status", flush=True
-        )
+        head = f"{'problem':30} {'nllh':>12} {'value ms':>10} {'gradient':>10} {'setup s':>8} {'error':>9}  status"
+        print(head, flush=True)
     entries = []
     for name, file in problems(args.folder, args.names):
         entries.append(run(name, file, args.limit, not args.no_check, args.seed))

@@ -174,12 +174,13 @@ def _gradient_findings(checked: GradientCheck) -> Iterator[Finding]:
         worst = max(wrong, key=lambda name: checked.wrong[name])
         yield Finding(
             Level.ERROR,
-            f"the gradient is wrong in {_few(wrong)} (by {checked.wrong[worst]:.1e} of the largest component); this is a "
-            "fault of the program, please report it, and fit with gradients='finite differences'",
+            f"the gradient is wrong in {_few(wrong)} (by {checked.wrong[worst]:.1e} of the largest component); this is "
+            "a fault of the program, please report it, and fit with gradients='finite differences'",
         )
     silent = [n for n, g, r in zip(checked.names, checked.gradient, checked.reference, strict=True) if g == 0.0 == r]
     if silent:
-        yield Finding(Level.WARNING, f"the objective does not depend on {_few(silent)}; fix them, they cannot be fitted")
+        text = f"the objective does not depend on {_few(silent)}; fix what cannot be fitted"
+        yield Finding(Level.WARNING, text)
 
 
 # --- lint ---------------------------------------------------------------------------------------------------
@@ -206,8 +207,8 @@ def _about_parameters(problem: Problem) -> Iterator[Finding]:
         if parameter.scale is not Scale.LIN and low == 0.0:
             yield Finding(
                 Level.WARNING,
-                f"{name} is searched on the {parameter.scale.value} scale down to 0, which is infinitely far; give it a "
-                "positive lower bound",
+                f"{name} is searched on the {parameter.scale.value} scale down to 0, which is infinitely far; give it "
+                "a positive lower bound",
             )
         if parameter.scale is Scale.LIN and low > 0.0 and high / low > 1e3 and math.isfinite(high):
             yield Finding(
@@ -327,8 +328,8 @@ class ToleranceCheck:
     def sentence(self) -> str:
         if not math.isfinite(self.tighter):
             return (
-                f"A 100 times tighter solver (rtol {self.rtol:g}) cannot simulate the best point ({self.failure}): do not "
-                "trust it."
+                f"A 100 times tighter solver (rtol {self.rtol:g}) cannot simulate the best point ({self.failure}): do "
+                "not trust it."
             )
         how = f"A 100 times tighter solver (rtol {self.rtol:g}) moves the best objective by {self.difference:.1e}"
         if not abs(self.difference) <= VALUE_TOLERANCE:

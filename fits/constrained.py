@@ -17,7 +17,7 @@ import numpy as np
 
 from fits.evaluation import Evaluation, FloatArray, Objective
 from fits.identifiability import DIFFERENCE
-from fits.local import LocalOptimum, Tolerance, minimise, slope_of, usable
+from fits.local import ExitReason, LocalOptimum, Tolerance, minimise, slope_of, usable
 from fits.store import StoreMismatch
 from kinetics.errors import SimulationError
 
@@ -34,7 +34,7 @@ class HeldPoint:
     x: FloatArray  # (n,), search scale; NaN where it failed
     value: float  # of the objective; inf where it failed
     converged: bool = True
-    failure: str = ""
+    failure: str = ""  # why it failed; or, at a point that did not, the failures that the search leans on
 
     def to_document(self) -> dict[str, Any]:
         return {
@@ -61,6 +61,15 @@ class Line(Protocol):
         """The best point for a target, searched from the best of some starts, ``(n,)`` each."""
 
 
+@dataclass(frozen=True, eq=False)
+class Descent:
+    """How the search for the others ended."""
+
+    end: LocalOptimum | None  # None where no start can be evaluated
+    converged: bool
+    failure: str  # why there is no end, or what the search leans on
+
+
 def descend(
     function: Callable[[FloatArray], Evaluation],
     starts: Sequence[FloatArray],
@@ -68,20 +77,30 @@ def descend(
     upper: FloatArray,
     scale: FloatArray,
     max_evaluations: int,
-) -> LocalOptimum | str:
+) -> Descent:
     """The local optimum from the best of some starts, or why none of them can be evaluated."""
     best: tuple[FloatArray, Evaluation] | None = None
     failure = ""
-    for start in starts:
-        x = np.clip(start, lower, upper)
+
+    def watched(x: FloatArray) -> Evaluation:
+        nonlocal failure
         found = function(x)
         if not usable(found):
-            failure = found.failure or "value or derivatives are not finite"
-        elif best is None or found.value < best[1].value:
+            failure = found.failure or "value or derivatives are missing or not finite"
+        return found
+
+    for start in starts:
+        x = np.clip(start, lower, upper)
+        found = watched(x)
+        if usable(found) and (best is None or found.value < best[1].value):
             best = x, found
     if best is None:
-        return failure
-    return minimise(function, *best, lower, upper, scale, tolerance=TOLERANCE, max_evaluations=max_evaluations)
+        return Descent(None, False, failure)
+    failure = ""
+    end = minimise(watched, *best, lower, upper, scale, tolerance=TOLERANCE, max_evaluations=max_evaluations)
+    # Only tiny steps are left because longer ones fail: the search leans on a wall of failing simulations.
+    leaning = bool(failure) and end.reason is ExitReason.STEP
+    return Descent(end, end.reason.converged and not leaning, failure if leaning else "")
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,9 +118,9 @@ class FreeLine:
             return self.objective.evaluate(x, derivatives=True)
 
         found = descend(function, starts, lower, upper, self.scale, self.max_evaluations)
-        if isinstance(found, str):
-            return HeldPoint(target, math.nan, np.full(len(lower), np.nan), math.inf, False, found)
-        return HeldPoint(target, target, found.x, found.evaluation.value, found.reason.converged)
+        if found.end is None:
+            return HeldPoint(target, math.nan, np.full(len(lower), np.nan), math.inf, False, found.failure)
+        return HeldPoint(target, target, found.end.x, found.end.evaluation.value, found.converged, found.failure)
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,10 +156,11 @@ class ParameterLine:
             value = found.value if not found.failed else math.inf
             return HeldPoint(target, target, np.array([target]), value, not found.failed, found.failure)
         begin = [start[rest] for start in starts]
-        end = descend(function, begin, lower[rest], upper[rest], self.scale[rest], self.max_evaluations)
-        if isinstance(end, str):
-            return HeldPoint(target, math.nan, np.full(len(lower), np.nan), math.inf, False, end)
-        return HeldPoint(target, target, whole(end.x), end.evaluation.value, end.reason.converged)
+        search = descend(function, begin, lower[rest], upper[rest], self.scale[rest], self.max_evaluations)
+        if search.end is None:
+            return HeldPoint(target, math.nan, np.full(len(lower), np.nan), math.inf, False, search.failure)
+        x, value = whole(search.end.x), search.end.evaluation.value
+        return HeldPoint(target, target, x, value, search.converged, search.failure)
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,11 +197,13 @@ class QuantityLine:
                 details={"at": at, "objective": found.value},
             )
 
-        end = descend(function, starts, lower, upper, self.scale, self.max_evaluations)
-        if isinstance(end, str):
-            return HeldPoint(target, math.nan, np.full(len(lower), np.nan), math.inf, False, end)
-        details = end.evaluation.details
-        return HeldPoint(target, details["at"], end.x, details["objective"], end.reason.converged)
+        search = descend(function, starts, lower, upper, self.scale, self.max_evaluations)
+        if search.end is None:
+            return HeldPoint(target, math.nan, np.full(len(lower), np.nan), math.inf, False, search.failure)
+        details = search.end.evaluation.details
+        return HeldPoint(
+            target, details["at"], search.end.x, details["objective"], search.converged, search.failure
+        )
 
 
 def with_slope(

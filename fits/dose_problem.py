@@ -368,7 +368,9 @@ def _identifier(text: str) -> str:
     return re.sub(r"\W", "_", text, flags=re.ASCII)
 
 
-def join_problems(id: str, problems: Sequence[Problem], terms: Sequence[object] = ()) -> Problem:
+def join_problems(
+    id: str, problems: Sequence[Problem], terms: Sequence[object] = (), more_notes: Sequence[str] = ()
+) -> Problem:
     """Several problems as one: parameters of the same name are shared and must be described alike.
 
     Raises:
@@ -379,7 +381,7 @@ def join_problems(id: str, problems: Sequence[Problem], terms: Sequence[object] 
     observables: dict[str, Observable] = {}
     experiments: dict[str, Experiment] = {}
     rows: list[Measurement] = []
-    notes: list[str] = []
+    notes: list[str] = list(more_notes)
     all_terms: list[object] = []
     for problem in problems:
         (name,) = problem.models

@@ -114,8 +114,8 @@ class GradientCheck:
             found.append(f"The gradient agrees with finite differences ({share}, {len(self.names)} parameters).")
         if self.unjudged:
             found.append(
-                f"{len(self.unjudged)} of {len(self.names)} components could not be checked, because the model cannot be "
-                f"simulated nearby or differences change with their step: {', '.join(self.unjudged[:5])}."
+                f"{len(self.unjudged)} of {len(self.names)} components could not be checked, because the model cannot "
+                f"be simulated nearby or differences change with their step: {', '.join(self.unjudged[:5])}."
             )
         found += inexact_sentences(self.inexact, len(self.names))
         return tuple(found)
@@ -143,7 +143,18 @@ def inexact_sentences(inexact: Mapping[str, str], total: int) -> list[str]:
 
 def inexact_of(objective: Objective) -> dict[str, str]:
     """Parameters whose gradient is by finite differences, and why; empty where the objective does not say."""
-    return dict(getattr(objective, "inexact", {}))
+    found = getattr(objective, "inexact", None)
+    if found is None:  # what is solved for inside is as exact as the problem around it
+        found = getattr(getattr(objective, "flat", None), "inexact", {})
+    return {name: why for name, why in found.items() if name in objective.names}
+
+
+def parameters_of(objective: Objective) -> ParameterSet | None:
+    """The parameters behind an objective, with their scales; None where it is no problem's."""
+    own = getattr(objective, "parameters", None)
+    if own is None:
+        own = getattr(getattr(objective, "flat", None), "parameters", None)
+    return own if isinstance(own, ParameterSet) else None
 
 
 def tightened(objective: Objective, solver: Solver = TIGHT) -> Objective:
@@ -151,10 +162,13 @@ def tightened(objective: Objective, solver: Solver = TIGHT) -> Objective:
     if (change := getattr(objective, "with_solver", None)) is not None:
         made: Objective = change(solver)
         return made
+    from fits.hierarchical import HierarchicalObjective
     from fits.objective import ProblemObjective
 
     if isinstance(objective, ProblemObjective):
         return type(objective)(objective.problem, solver, "finite differences")
+    if isinstance(objective, HierarchicalObjective):
+        return HierarchicalObjective(objective.problem, solver)
     return objective
 
 
@@ -167,7 +181,7 @@ def check_point(objective: Objective, seed: int = 0) -> FloatArray:
     nominal, names = np.asarray(objective.nominal, dtype=float), objective.names
     lower, upper = np.asarray(objective.lower, dtype=float), np.asarray(objective.upper, dtype=float)
     drawn = rng.normal(0.0, OFF, len(names))
-    parameters = getattr(objective, "parameters", None)
+    parameters = parameters_of(objective)
     point = np.empty(len(names))
     for i, name in enumerate(names):
         low, high = max(lower[i], -1e300), min(upper[i], 1e300)
@@ -175,7 +189,7 @@ def check_point(objective: Objective, seed: int = 0) -> FloatArray:
         if math.isnan(nominal[i]):
             middle = 0.5 * (low + high) if finite else float(np.clip(0.0, low, high))
             point[i] = middle + drawn[i] * (high - low if finite else 1.0)
-        elif isinstance(parameters, ParameterSet):
+        elif parameters is not None:
             scale = parameters[name].scale
             value = scale.plain(float(nominal[i]))
             shift = math.exp(drawn[i])
@@ -188,8 +202,8 @@ def check_point(objective: Objective, seed: int = 0) -> FloatArray:
 
 
 def _step(objective: Objective, index: int, value: float) -> float:
-    parameters = getattr(objective, "parameters", None)
-    if isinstance(parameters, ParameterSet) and parameters[objective.names[index]].scale.value == "lin":
+    parameters = parameters_of(objective)
+    if parameters is not None and parameters[objective.names[index]].scale.value == "lin":
         return STEP * abs(value) if value else STEP * 0.1
     return STEP
 

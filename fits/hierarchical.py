@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fits.evaluation import Evaluation
+from fits.noise import Likelihood
 from fits.objective import ProblemObjective
 from fits.problem import Problem
 from kinetics.differentiation import gradient
@@ -171,19 +172,13 @@ class HierarchicalObjective:
             design, target = design * weights[:, None], target * weights
         if not np.all(np.isfinite(design)):
             raise SimulationError(f"the scale {part.linear[0]!r} has no best value: the model is not finite")
-        free = list(range(len(part.linear)))
-        best = np.zeros(len(part.linear))
-        for _ in range(len(part.linear) + 1):  # a value beyond its bound is put there, the others follow
-            rest = target - design @ np.where(np.isin(np.arange(len(best)), free), 0.0, best)
-            best[free] = np.linalg.lstsq(design[:, free], rest, rcond=None)[0] if free else []
-            clipped = [self._bounded(part.linear[i], float(best[i])) for i in free]
-            beyond = [i for i, value in zip(free, clipped, strict=True) if value != best[i]]
-            for i, value in zip(list(free), clipped, strict=True):
-                if i in beyond:
-                    best[i] = value
-            if not beyond:
-                break
-            free = [i for i in free if i not in beyond]
+        from scipy.optimize import lsq_linear
+
+        bounds = [(self.flat.parameters[name].lower, self.flat.parameters[name].upper) for name in part.linear]
+        unbounded = np.linalg.lstsq(design, target, rcond=None)[0]
+        inside = all(low <= value <= high for value, (low, high) in zip(unbounded, bounds, strict=True))
+        low, high = np.array(bounds).T
+        best = unbounded if inside else lsq_linear(design, target, (low, high), method="bvls", tol=1e-14).x
         values.update({name: float(value) for name, value in zip(part.linear, best, strict=True)})
 
     def _bounded(self, name: str, value: float) -> float:
@@ -221,6 +216,8 @@ def find_inner(objective: ProblemObjective) -> tuple[Inner, ...]:
         sigma = {noises[row] for row in rows}
         level = next(iter(sigma)).name if len(sigma) == 1 and isinstance(next(iter(sigma)), Symbol) else ""  # type: ignore[attr-defined]
         known = all(not noise.names for noise in sigma)
+        if not _alike(likelihood, np.union1d(np.array(rows, np.intp), _rows(levels, level))):
+            continue
         logarithmic = bool(likelihood.transformation[rows[0]])
         if (
             not (level in levels or known)
@@ -232,8 +229,17 @@ def find_inner(objective: ProblemObjective) -> tuple[Inner, ...]:
             Inner(names, level if level in levels else "", np.array(rows, np.intp), _rows(levels, level), logarithmic)
         )
     used = {part.noise for part in parts}
-    parts += [Inner((), name, np.array([], np.intp), _rows(levels, name), False) for name in levels if name not in used]
+    parts += [
+        Inner((), name, np.array([], np.intp), _rows(levels, name), False)
+        for name in levels
+        if name not in used and _alike(likelihood, _rows(levels, name))
+    ]
     return tuple(parts)
+
+
+def _alike(likelihood: Likelihood, rows: IntArray) -> bool:
+    """Whether all rows have one kind of noise: what mixes kinds has no closed form."""
+    return len(set(likelihood.transformation[rows].tolist())) == 1 and len(set(likelihood.laplace[rows].tolist())) == 1
 
 
 def _rows(levels: Mapping[str, list[int]], name: str) -> IntArray:

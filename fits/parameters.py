@@ -177,4 +177,6 @@ class ParameterSet:
 
     def restricted(self, names: Sequence[str]) -> ParameterSet:
         """Only these are estimated; the others stay at their nominal values."""
+        for name in names:
+            self[name]
         return self.with_fixed({p.id: p.nominal for p in self.free if p.id not in names})

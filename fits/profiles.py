@@ -109,7 +109,7 @@ class Profile:
     scale: Scale = Scale.LIN  # to turn parameter values back into plain ones
     at_bound: str = ""  # "lower" or "upper" where the optimum itself lies on a bound
     gained: float = 0.0  # how much lower than the optimum that was given the minimum is
-    unconverged: int = 0  # points at which the search for the others hit its limit
+    unconverged: int = 0  # points where the search for the others hit its limit or failing simulations
     notes: tuple[str, ...] = field(default_factory=tuple)
 
     @property
@@ -161,7 +161,7 @@ class Profile:
                 "about that one: repeat the fit from there, everything else derived from the old one is out of date."
             )
         if self.unconverged:
-            yield f"At {self.unconverged} of {len(self.values)} points the other parameters had not converged."
+            yield f"At {self.unconverged} of {len(self.values)} points the search for the other parameters was cut short."
         yield from self.notes
 
 
@@ -451,7 +451,9 @@ class _Job:
             # A quantity that no longer follows its target, at no cost, has come to the end of what it can be.
             still = still + 1 if moved <= 1e-4 * abs(target - last.target) and abs(rise) < 1e-3 else 0
             if still >= 4:
-                end = End.STUCK
+                end, note = End.STUCK, ""
+                if point.failure:
+                    end, note = End.FAILED, f"Beyond {point.at:.4g}: {point.failure}."
                 break
             aimed = goal / STEPS_TO_END / max(abs(rise), 1e-12)
             step = min(abs(target - last.target) * min(max(aimed, 0.4), 2.0), span / 10.0)
@@ -514,7 +516,14 @@ class _Job:
         """Whether an end is found only because another parameter has come to its bound."""
         if side.edge is None:
             return ""
-        x = min(side.points, key=lambda p: abs(p.at - (side.edge or 0.0))).x
+        edge = side.edge
+        nearest = min(side.points, key=lambda p: abs(p.at - edge))
+        x = nearest.x
+        if nearest.failure:
+            return (
+                f"The {word} end lies where simulations begin to fail ({nearest.failure}): without that it would lie "
+                "further out."
+            )
         lower, upper = np.asarray(objective.lower, float), np.asarray(objective.upper, float)
         others = [
             name

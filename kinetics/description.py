@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from kinetics.errors import UnsupportedModel
-from kinetics.expression import Expression
+from kinetics.expression import TIME, Call, Expression, nodes
 from kinetics.mathml import FunctionTable, from_mathml
 from kinetics.rewriting import CLOCKLESS
 from kinetics.sbml_library import libsbml_module
@@ -92,6 +92,7 @@ class Description:
     events: tuple[Event, ...]
     time_terms: tuple[tuple[str, float, int, float], ...] | None
     notes: str
+    switches: tuple[Expression, ...] = ()  # what time is compared with: numbers, or formulas in constants
 
     def of_kind(self, kind: Kind) -> tuple[str, ...]:
         return tuple(entity.id for entity in self.entities.values() if entity.kind == kind)
@@ -301,6 +302,7 @@ def describe_sbml(sbml: str) -> Description:
         events,
         time_terms,
         model.getNotesString() or "",
+        _switches(model, events, assignments.values(), functions) if "symbols/time" in sbml else (),
     )
 
 
@@ -316,6 +318,33 @@ def _event(event: Any, functions: FunctionTable) -> Event:
         trigger.getPersistent() if trigger is not None and trigger.isSetPersistent() else True,
         event.getUseValuesFromTriggerTime(),
     )
+
+
+def _switches(
+    model: Any, events: Iterable[Event], assignments: Iterable[Expression | str], functions: FunctionTable
+) -> tuple[Expression, ...]:
+    """Everything that time is compared with, in events, rules and kinetic laws.
+
+    The engine finds a switch by a change of sign from one step to the next, and steps over one that is
+    undone again in between; so the times of such switches have to be known.
+    """
+    formulas: list[Expression | str] = [event.trigger for event in events]
+    formulas += assignments
+    for index in range(model.getNumRules()):
+        if model.getRule(index).isRate():
+            formulas.append(_formula(model.getRule(index).getMath(), functions))
+    for index in range(model.getNumReactions()):
+        law = model.getReaction(index).getKineticLaw()
+        if law is not None:
+            formulas.append(_formula(law.getMath(), functions))
+    known = {model.getParameter(i).getId() for i in range(model.getNumParameters())}
+    found: dict[Expression, None] = {}
+    for node in nodes([formula for formula in formulas if isinstance(formula, Expression)]):
+        if isinstance(node, Call) and node.op in ("<", "<=", ">", ">=", "==", "!="):
+            for one, other in ((node.args[0], node.args[-1]), (node.args[-1], node.args[0])):
+                if one is TIME and TIME not in (other,) and other.names <= known:
+                    found[other] = None
+    return tuple(found)
 
 
 def _time_terms(model: Any, level: int) -> tuple[tuple[str, float, int, float], ...] | None:

@@ -244,9 +244,25 @@ class Runner:
                 return count
         return 0
 
+    def _switches(self, begin: float, end: float) -> FloatArray:
+        """Times between ``begin`` and ``end`` at which something is switched by the clock, and just after them.
+
+        Reading there keeps the engine from stepping over a pulse that is on and off again within one step.
+        """
+        found = []
+        for formula in self.model.description.switches:
+            value = self._value(formula)
+            after = value + 1e-9 * max(abs(value), end - begin)
+            found += [time for time in (value, after) if begin < time < end]
+        return np.array(found)
+
     def _stage(self, begin: float, end: float, last: bool, times: FloatArray, experiment: str) -> FloatArray:
         if (
-            last and len(times) == 1 and begin < times[0] < math.inf and not same_time(begin, float(times[0]))
+            not self.model.description.switches
+            and last
+            and len(times) == 1
+            and begin < times[0] < math.inf
+            and not same_time(begin, float(times[0]))
         ):  # a dose-response reads one time: no detours
             return self._integrate((begin, float(times[0])), experiment)[1:]
         for edge in (begin, end):  # a time that misses the edge of a period by rounding means the edge
@@ -259,6 +275,8 @@ class Runner:
         if not last and self.model.description.events:
             stop = math.nextafter(stop, begin)
         grid = np.union1d(np.concatenate(([begin], finite)), [stop])
+        if self.model.description.switches and len(grid) > 1:
+            grid = np.union1d(grid, self._switches(float(grid[0]), float(grid[-1])))
         table: FloatArray
         if len(grid) > 1:
             table = self._integrate(grid.tolist(), experiment)

@@ -147,14 +147,14 @@ class Shift(Toy):
 
 @dataclass(frozen=True)
 class TwoWells(Function):
-    """(x^2 - 1)^2 * 8 + x / 2 + y^2 / 2: the well near x = -1 is lower by about 1 than the one near x = 1."""
+    """(x^2 - 1)^2 + x / 2 + y^2 / 2: the well near x = -1 is lower by about 1 than the one near x = 1."""
 
     lower: np.ndarray = box(-3, -3)
     upper: np.ndarray = box(3, 3)
 
     def at(self, x):
-        return 8.0 * (x[0] ** 2 - 1.0) ** 2 + 0.5 * x[0] + 0.5 * x[1] ** 2, [
-            32.0 * x[0] * (x[0] ** 2 - 1.0) + 0.5, x[1],
+        return (x[0] ** 2 - 1.0) ** 2 + 0.5 * x[0] + 0.5 * x[1] ** 2, [
+            4.0 * x[0] * (x[0] ** 2 - 1.0) + 0.5, x[1],
         ]  # fmt: skip
 
 

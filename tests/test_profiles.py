@@ -142,17 +142,23 @@ def test_an_end_that_another_bound_makes_is_named():
 
 
 def test_quantity_on_a_ridge():
-    """The product is known though its factors are not; the ratio is open, and the walk notices that it is stuck."""
-    optimum = RIDGE
-    product = profile_quantity(Product(), optimum, lambda x: x[0] + x[1], name="log10 product")
+    """The product is known though its factors are not, and their ratio only by their bounds."""
+    product = profile_quantity(Product(), RIDGE, lambda x: x[0] + x[1], name="log10 product")
     assert_allclose(product.interval, np.log10(6) + np.array([-0.02, 0.02]) * Z, atol=1e-5)
-    ratio = profile_quantity(Product(), optimum, lambda x: x[0] - x[1], name="log10 ratio")
-    assert ratio.interval == (None, None)
-    assert ratio.upper_end is End.STUCK and ratio.lower_end is End.STUCK
-    # kp at its upper bound 3 leaves log10(6) - 3 for k2on
-    assert_allclose([ratio.values[0], ratio.values[-1]], [np.log10(6) - 6, 6 - np.log10(6)], atol=0.05)
-    limited = profile_quantity(Product(), optimum, lambda x: x[0] - x[1], name="log10 ratio", limits=(-1.0, 1.0))
-    assert limited.upper_end is End.BOUND
+    # kp at its upper bound 3 leaves log10(6) - 3 for k2on, and a little more for the noise of the product.
+    ratio = profile_quantity(Product(), RIDGE, lambda x: x[0] - x[1], name="log10 ratio")
+    assert_allclose(ratio.upper, 6 - np.log10(6) + 0.02 * Z, atol=1e-3)
+    assert any("depends on the bounds of kp" in note for note in ratio.notes)
+    limited = profile_quantity(Product(), RIDGE, lambda x: x[0] - x[1], name="log10 ratio", limits=(-1.0, 1.0))
+    assert limited.interval == (None, None) and limited.upper_end is End.BOUND
+
+
+def test_quantity_the_data_say_nothing_about():
+    """10**d lies between 0.001 and 1000 by its bounds; the walk notices that it gets no further."""
+    found = profile_quantity(Product(), RIDGE, lambda x: x[3], name="log10 d")
+    assert found.verdict is Verdict.FLAT
+    assert (found.lower_end, found.upper_end) == (End.STUCK, End.STUCK)
+    assert_allclose([found.values[0], found.values[-1]], [-3.0, 3.0], atol=1e-6)
 
 
 def test_without_bounds_a_flat_walk_ends():
@@ -193,15 +199,14 @@ def test_failing_simulations_leave_an_open_end():
     assert "CVODE gave up" in str(found)
 
 
-def test_failures_beyond_the_interval_do_not_matter():
-    # y held at its ends needs x = y^2 / ... well inside the region Guarded can evaluate
-    valley = Guarded()
-    for name in ("x", "y"):
-        found = profile(valley, [1.0, 1.0], name)
-        free = profile(Rosenbrock(), [1.0, 1.0], name)
-        if found.verdict is Verdict.IDENTIFIABLE:
-            assert_allclose(found.interval, free.interval, atol=1e-4)
-        assert np.all(np.isfinite(found.objective))
+def test_a_wall_of_failures_is_named():
+    """Guarded fails beyond x^2 + y^2 = 9.  The profile of x follows y = x^2 up to there, and then the wall, where
+    (1 - x)^2 / 2 + 50 (x^2 - sqrt(9 - x^2))^2 reaches Z^2 / 2 at x = 1.64194 (solved numerically).
+    """
+    found = profile(Guarded(), [1.0, 1.0], "x")
+    assert_allclose(found.interval, [1.0 - Z, 1.64194], atol=1e-4)
+    assert found.unconverged > 0
+    assert any("The upper end lies where simulations begin to fail (CVODE" in note for note in found.notes)
 
 
 def test_rosenbrock_profile_has_closed_form():
@@ -271,18 +276,17 @@ def same(left, right):
     assert left.interval == right.interval and left.sentences() == right.sentences()
 
 
-@pytest.mark.parametrize("patience", [5, 40, 90])
-def test_interrupted_profile_goes_on_to_the_bit(tmp_path, patience):
+@pytest.mark.parametrize("share", [0.05, 0.5, 0.95])
+def test_interrupted_profile_goes_on_to_the_bit(tmp_path, share):
     optimum = fit(Shift(), n_starts=2).best.x
     whole = Interrupted()
     expected = profile(whole, optimum, "hill")
     store = tmp_path / "fit.sqlite"
     with pytest.raises(KeyboardInterrupt):
-        profile(Interrupted(patience=patience), optimum, "hill", store=store)
+        profile(Interrupted(patience=int(share * whole.count[0])), optimum, "hill", store=store)
     rest = Interrupted()
     same(profile(rest, optimum, "hill", store=store), expected)
-    if patience > 30:
-        assert rest.count[0] < whole.count[0]
+    assert rest.count[0] < (1.1 - share) * whole.count[0] + 10
     again = Interrupted()
     same(profile(again, optimum, "hill", store=store), expected)
     assert again.count[0] <= 3  # nothing but the surroundings of the optimum

@@ -1,0 +1,513 @@
+"""Problem files: a dose-response calibration as YAML beside its tables, or a PEtab problem.
+
+``read_problem(path)`` reads either; ``read_description(path)`` reads the first kind and keeps what a `Problem` has no
+place for: title, source, named protocols, and the cases in which it says something else.  A bundled problem is read by
+its name.  docs/problem-files.md lists every key.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from fits.curve_numbers import CurveNumber
+from fits.dose_problem import DoseProblem, join_problems
+from fits.parameters import Parameter, Scale
+from fits.petab.files import Folder, read_yaml
+from fits.petab.tables import Row, read_table
+from fits.priors import Prior
+from fits.problem import Distribution, Problem
+from fits.reported import ReportedCurve, read_curve
+from fits.terms import Hinge, ReportedNumber
+from kinetics import catalogue
+from kinetics.dosing import DoseProtocol
+from kinetics.errors import InputError, KineticsError, ModelNotFound, UnknownName
+from kinetics.experiment import Experiment
+from kinetics.model import Model
+from kinetics.observable import Readout
+from kinetics.units import Quantity, doses, factor, quantity
+
+FORMAT = "dose-response 1"
+MOST_ITEMS = 1_000  # entries of a list or mapping in a problem file
+_PETAB = ("format_version", "parameter_file", "parameter_files", "problems")
+
+
+def bundled_problems() -> tuple[str, ...]:
+    """Names of the problems that come with the package."""
+    folder = _bundled_folder()
+    return tuple(sorted(item.name for item in folder.iterdir() if (item / "problem.yaml").is_file()))
+
+
+def _bundled_folder() -> Path:
+    return Path(str(resources.files("fits"))) / "problems"
+
+
+def read_problem(path: str | os.PathLike[str], *, case: str = "", trusted: bool = False) -> Problem:
+    """A calibration problem from a problem file, a PEtab problem, or by the name of a bundled one.
+
+    Args:
+        path: the YAML file or its folder, or a name of `bundled_problems`.
+        case: one of the cases of a problem file.
+        trusted: skip the trial of foreign models in a child process (about half a second each).
+
+    Raises:
+        ModelNotFound: a file is missing.
+        KineticsError: the problem has no meaning; the message names file, key, what was expected and what was got.
+    """
+    file = problem_path(path)
+    content = read_yaml(file)
+    if any(key in content for key in _PETAB):
+        if case:
+            raise InputError(f"{file.name}: a PEtab problem has no cases, got case={case!r}")
+        from fits.petab import read_petab
+
+        return read_petab(file, trusted=trusted)
+    return _read(content, file, case, trusted).problem()
+
+
+def read_description(path: str | os.PathLike[str], *, case: str = "", trusted: bool = False) -> ProblemDescription:
+    """What a problem file says; errors as `read_problem`."""
+    file = problem_path(path)
+    return _read(read_yaml(file), file, case, trusted)
+
+
+def problem_path(path: str | os.PathLike[str]) -> Path:
+    """The YAML file that is meant by a file, a folder, or the name of a bundled problem.
+
+    Raises:
+        ModelNotFound, InputError: there is none, or several.
+    """
+    if isinstance(path, str) and path in bundled_problems():
+        return _bundled_folder() / path / "problem.yaml"
+    given = Path(path)
+    try:
+        if given.is_dir():
+            found = sorted(item for item in given.iterdir() if item.suffix in (".yaml", ".yml") and item.is_file())
+            preferred = [item for item in found if item.stem == "problem"] or found
+            if len(preferred) != 1:
+                names = ", ".join(item.name for item in found) or "none"
+                raise InputError(f"{given.name}: expected a folder with one problem file, found {names}; name the file")
+            return preferred[0]
+        exists = given.is_file()
+    except (OSError, ValueError) as error:
+        raise ModelNotFound(f"no problem file at {str(path)!r}: {error}") from None
+    if not exists:
+        near = difflib.get_close_matches(str(path), bundled_problems(), n=1, cutoff=0.5)
+        hint = f"did you mean the bundled {near[0]!r}?" if near else f"bundled are: {', '.join(bundled_problems())}"
+        raise ModelNotFound(f"no problem file at {str(path)!r}; {hint}")
+    return given
+
+
+@dataclass(frozen=True)
+class ProblemDescription:
+    """A dose-response calibration as its file states it."""
+
+    id: str
+    title: str
+    source: str
+    model: Model
+    data: tuple[DoseProblem, ...]
+    protocols: Mapping[str, DoseProtocol]
+    terms: tuple[ReportedNumber | Hinge, ...]
+    notes: tuple[str, ...]
+    cases: Mapping[str, str]  # titles by name
+    case: str = ""  # the case this is
+    folder: Path = field(default=Path(), compare=False)
+
+    @property
+    def curves(self) -> Mapping[str, ReportedCurve]:
+        """The reported curves by data set."""
+        return {part.dataset: part.curve for part in self.data}
+
+    def problem(self) -> Problem:
+        """The problem to be fitted; raises what `DoseProblem.problem` raises."""
+        made = [part.problem() for part in self.data]
+        return join_problems(self.id, made, self.terms, self.notes)
+
+
+# --- one key after the other -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Node:
+    """A mapping in a problem file, and where it stands; every key must be known."""
+
+    file: str
+    path: str
+    content: Mapping[str, Any]
+
+    def where(self, key: str = "") -> str:
+        full = ".".join(part for part in (self.path, key) if part)
+        return f"{self.file}: {full}" if full else self.file
+
+    def fault(self, key: str, expected: str, got: object) -> InputError:
+        return InputError(f"{self.where(key)}: expected {expected}, got {_shown(got)}")
+
+    def known(self, *keys: str) -> None:
+        for key in self.content:
+            if key not in keys:
+                near = difflib.get_close_matches(key, keys, n=1, cutoff=0.5)
+                hint = f"did you mean {near[0]!r}?" if near else f"expected one of: {', '.join(keys)}"
+                raise InputError(f"{self.where()}: there is no key {key!r}; {hint}")
+
+    def text(self, key: str, default: str | None = None, what: str = "text") -> str:
+        value = self.content.get(key)
+        if value is None and default is not None:
+            return default
+        if isinstance(value, bool) or not isinstance(value, str | int | float) or not str(value).strip():
+            raise self.fault(key, what, value)
+        return " ".join(str(value).split())
+
+    def texts(self, key: str) -> tuple[str, ...]:
+        value = self.content.get(key)
+        if value is None:
+            return ()
+        if isinstance(value, str):
+            value = [value]
+        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+            raise self.fault(key, "text or a list of texts", value)
+        return tuple(" ".join(item.split()) for item in value)
+
+    def number(self, key: str, default: float | None = None) -> float:
+        value = self.content.get(key)
+        if value is None and default is not None:
+            return default
+        found = _number(value)
+        if found is None:
+            raise self.fault(key, "a number", value)
+        return found
+
+    def node(self, key: str, default: Mapping[str, Any] | None = None) -> _Node:
+        value = self.content.get(key)
+        if value is None and default is not None:
+            value = default
+        if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
+            raise self.fault(key, "a mapping of names", value)
+        if len(value) > MOST_ITEMS:
+            raise self.fault(key, f"at most {MOST_ITEMS} entries", f"{len(value)}")
+        return _Node(self.file, ".".join(part for part in (self.path, key) if part), value)
+
+    def nodes(self, key: str) -> list[_Node]:
+        value = self.content.get(key)
+        if value is None:
+            return []
+        if isinstance(value, Mapping):
+            value = [value]
+        if not isinstance(value, list) or not all(isinstance(item, Mapping) for item in value):
+            raise self.fault(key, "a list of mappings", value)
+        if len(value) > MOST_ITEMS:
+            raise self.fault(key, f"at most {MOST_ITEMS} entries", f"{len(value)}")
+        path = ".".join(part for part in (self.path, key) if part)
+        return [_Node(self.file, f"{path}[{i}]", item) for i, item in enumerate(value)]
+
+    def choice(self, key: str, among: Mapping[str, Any], default: str) -> Any:
+        found = self.text(key, default)
+        if found not in among:
+            raise UnknownName(key, found, among, self.where())
+        return among[found]
+
+    def changes(self, key: str) -> dict[str, float | str]:
+        """What is set: numbers in the model's units, or texts such as ``3 uM``."""
+        found: dict[str, float | str] = {}
+        for name, value in self.node(key, {}).content.items():
+            number = _number(value)
+            if number is None and not isinstance(value, str):
+                raise self.fault(f"{key}.{name}", "a number or text such as '3 uM'", value)
+            found[name] = value if number is None else number
+        return found
+
+    def meaning(self, key: str, error: KineticsError) -> InputError:
+        """An error that something further down raised, with the place in the file in front."""
+        return InputError(f"{self.where(key)}: {error}")
+
+
+def _number(value: object) -> float | None:
+    """A finite number; YAML reads ``1e6`` as text, so text that is a number counts."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        found = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return found if math.isfinite(found) else None
+
+
+def _shown(value: object) -> str:
+    return "nothing" if value is None else repr(value)[:60]
+
+
+def _merged(base: object, changes: object) -> object:
+    """Mappings are merged key by key, anything else is replaced; null takes a key out."""
+    if not isinstance(base, Mapping) or not isinstance(changes, Mapping):
+        return changes
+    found = {key: value for key, value in base.items() if not (key in changes and changes[key] is None)}
+    for key, value in changes.items():
+        if value is not None:
+            found[key] = _merged(base.get(key), value)
+    return found
+
+
+# --- the file --------------------------------------------------------------------------------------------------
+
+
+def _read(content: Mapping[str, Any], file: Path, case: str, trusted: bool) -> ProblemDescription:
+    name = file.name
+    if "format" not in content:
+        raise InputError(
+            f"{name}: expected 'format: {FORMAT}' (a dose-response problem) or a 'format_version' (PEtab), got neither; "
+            f"the file has {', '.join(list(content)[:8]) or 'nothing'}"
+        )
+    if content["format"] != FORMAT:
+        raise InputError(f"{name}: format: expected {FORMAT!r}, got {_shown(content['format'])}")
+    top = _Node(name, "", content)
+    cases = {key: top.node("cases").node(key) for key in top.node("cases", {}).content}
+    if case:
+        if case not in cases:
+            raise UnknownName("case", case, cases, name)
+        overrides = {key: value for key, value in cases[case].content.items() if key != "title"}
+        merged = _merged({key: value for key, value in content.items() if key != "cases"}, overrides)
+        assert isinstance(merged, Mapping)
+        top = _Node(f"{name} ({case})", "", merged)
+    top.known(
+        "format", "id", "title", "source", "notes", "model", "variant", "values", "protocols", "data", "parameters",
+        "terms", "cases",
+    )  # fmt: skip
+    folder = Folder(file.parent, name)
+    model = _model(top, folder, trusted)
+    protocols = {key: _protocol(top.node("protocols").node(key), model) for key in top.node("protocols").content}
+    parameters = {key: _parameter(top.node("parameters").node(key), key, model) for key in top.node("parameters").content}
+    data = tuple(_data(node, model, protocols, parameters, folder) for node in top.nodes("data"))
+    if not data:
+        raise top.fault("data", "at least one table", top.content.get("data"))
+    return ProblemDescription(
+        top.text("id", what="a name for the problem"),
+        top.text("title", ""),
+        " ".join(top.texts("source")),
+        model,
+        data,
+        MappingProxyType(protocols),
+        tuple(_terms(top, protocols, folder)),
+        top.texts("notes"),
+        MappingProxyType({key: node.text("title", key) for key, node in cases.items()}),
+        case,
+        file.parent,
+    )
+
+
+def _model(top: _Node, folder: Folder, trusted: bool) -> Model:
+    name = top.text("model", what="the name of a bundled model, or an SBML or Antimony file beside this one")
+    try:
+        if name in {entry.name for entry in catalogue.models()}:
+            model = Model.load(name)
+        elif "." in name or "/" in name:
+            model = Model.load(folder.file(name, "model"), trusted=trusted)
+        else:
+            known = ", ".join(entry.name for entry in catalogue.models())
+            near = difflib.get_close_matches(name, [entry.name for entry in catalogue.models()], n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"bundled are: {known}"
+            raise ModelNotFound(f"{top.where('model')}: no bundled model {name!r}, and no file name; {hint}")
+        variant = top.text("variant", "")
+        model = model.variant(variant) if variant else model
+    except UnknownName as error:
+        raise top.meaning("variant", error) from None
+    values = top.node("values", {})
+    for key in values.content:
+        try:
+            model = model.with_values(**{key: values.number(key)})
+        except UnknownName as error:
+            raise values.meaning(key, error) from None
+    return model
+
+
+def _protocol(node: _Node, model: Model) -> DoseProtocol:
+    """A named protocol: of the catalogue, or steps, target and read-out."""
+    node.known("protocol", "steps", "target", "set", "everywhere", "readout", "at", "fold_over", "percent_of",
+               "percent_inhibition", "percent_of_maximum", "doses")  # fmt: skip
+    known = dict(model.entry.protocols) if model.entry else {}
+    steps: list[tuple[float | str | Quantity, Mapping[str, Any]]] = []
+    target = readout = at = ""
+    if "protocol" in node.content:
+        name = node.text("protocol")
+        if name not in known:
+            raise UnknownName("protocol", name, known, f"model {model.name!r} ({node.where('protocol')})")
+        entry = known[name]
+        target, readout, at = entry.ligand, entry.readout, entry.read_at
+        steps = [(step.duration, dict(step.changes)) for step in entry.steps]
+    for step in node.nodes("steps"):
+        step.known("duration", "set")
+        steps.append((step.text("duration", what="a duration such as '24 h'"), step.changes("set")))
+    target = node.text("target", target or None, "the substance that is dosed")
+    readout = node.text("readout", readout or None, "a species, read-out or formula of the model")
+    at = node.text("at", at or None, "a time such as '10 min'")
+    try:
+        read = Readout.at(readout, at)
+        for key in ("fold_over", "percent_of", "percent_inhibition"):
+            if key in node.content:
+                read = getattr(read, key)(node.changes(key))
+        if node.content.get("percent_of_maximum"):
+            read = read.percent_of_maximum()
+        schedule = Experiment.steps(*steps, (at, node.changes("set")))
+        if "everywhere" in node.content:
+            schedule = schedule.replacing(node.changes("everywhere"))
+        return DoseProtocol(target, _doses(node), read, schedule)
+    except KineticsError as error:
+        raise node.meaning("", error) from None
+
+
+def _doses(node: _Node) -> tuple[Quantity, ...]:
+    """Doses of a simulated curve; the data bring their own."""
+    given = node.content.get("doses")
+    if given is None:
+        return (Quantity(0.0, ""),)
+    if isinstance(given, list):
+        return tuple(quantity(item, f"dose in {node.where('doses')}") for item in given[:MOST_ITEMS])
+    inner = node.node("doses")
+    inner.known("lowest", "highest", "per_decade")
+    return doses(inner.text("lowest"), inner.text("highest"), per_decade=int(inner.number("per_decade", 4.0)))
+
+
+def _parameter(node: _Node, name: str, model: Model) -> Parameter:
+    node.known("bounds", "scale", "unit", "prior", "nominal", "name", "why")
+    bounds = node.content.get("bounds")
+    ends = [_number(end) for end in bounds] if isinstance(bounds, list) and len(bounds) == 2 else []
+    if len(ends) != 2 or ends[0] is None or ends[1] is None:
+        raise node.fault("bounds", "two numbers such as [0.02, 0.8]", bounds)
+    scale: Scale = node.choice("scale", {item.value: item for item in Scale}, "log10")
+    unit = node.text("unit", "")
+    if name not in model.description.entities:
+        settable = [item.id for item in model.description.entities.values() if item.settable]
+        raise UnknownName("parameter", name, settable, f"model {model.name!r} ({node.where()})")
+    own = model.entity(name).unit
+    try:
+        size = factor(unit, own, molar_mass=model.molar_masses.get(name), what="unit") if unit and unit != own else 1.0
+        nominal = node.content.get("nominal")
+        return Parameter(
+            name, ends[0] * size, ends[1] * size, scale,
+            math.nan if nominal is None else node.number("nominal") * size,
+            prior=_prior(node) if "prior" in node.content else None, unit=own, name=node.text("name", ""),
+        )  # fmt: skip
+    except KineticsError as error:
+        raise node.meaning("", error) from None
+
+
+def _prior(node: _Node) -> Prior:
+    inner = node.node("prior")
+    inner.known("family", "parameters", "scale")
+    values = inner.content.get("parameters")
+    numbers = [_number(value) for value in values] if isinstance(values, list) else []
+    if not numbers or any(number is None for number in numbers):
+        raise inner.fault("parameters", "a list of numbers", values)
+    if node.content.get("unit") and node.text("unit"):
+        scale = inner.text("scale", "lin")
+    else:
+        scale = inner.text("scale", "lin")
+    return Prior(inner.text("family"), tuple(float(number) for number in numbers if number is not None), scale)  # type: ignore[arg-type]
+
+
+def _data(
+    node: _Node,
+    model: Model,
+    protocols: Mapping[str, DoseProtocol],
+    parameters: Mapping[str, Parameter],
+    folder: Folder,
+) -> DoseProblem:
+    node.known("dataset", "file", "dose_unit", "protocol", "identical_rows", "scale", "offset", "noise", "distribution",
+               "source")  # fmt: skip
+    curve = read_curve(
+        folder.file(node.content.get("file"), f"{node.path}.file"),
+        dose_unit=node.text("dose_unit", ""),
+        source=" ".join(node.texts("source")),
+    )
+    once = node.choice("identical_rows", {"keep": False, "once": True}, "keep")
+    given = node.content.get("protocol")
+    by_arm: DoseProtocol | dict[str, DoseProtocol]
+    if isinstance(given, Mapping):
+        by_arm = {str(arm): _named(protocols, name, node, f"protocol.{arm}") for arm, name in given.items()}
+    else:
+        by_arm = _named(protocols, given, node, "protocol")
+    distributions = {item.value: item for item in Distribution}
+    return DoseProblem(
+        model,
+        by_arm,
+        curve.once() if once else curve,
+        dict(parameters),
+        scale=_given(node, "scale"),
+        offset=_given(node, "offset"),
+        noise=_given(node, "noise"),
+        distribution=node.choice("distribution", distributions, "normal"),
+        dataset=node.text("dataset", "data"),
+    )
+
+
+def _given(node: _Node, key: str) -> Any:
+    """``estimate`` and the like, a number, or ``[lower, upper]``."""
+    value = node.content.get(key)
+    if isinstance(value, list):
+        ends = [_number(end) for end in value[:2]]
+        if len(value) not in (2, 3) or None in ends:
+            raise node.fault(key, "two bounds, as [lower, upper] or [lower, upper, log10]", value)
+        return (*ends, *value[2:])
+    number = _number(value)
+    if number is not None:
+        return number
+    if not isinstance(value, str):
+        raise node.fault(key, "'estimate', a number or [lower, upper]", value)
+    return value
+
+
+def _named(protocols: Mapping[str, DoseProtocol], name: object, node: _Node, key: str) -> DoseProtocol:
+    if not isinstance(name, str) or name not in protocols:
+        raise UnknownName("protocol", str(name), protocols, node.where(key))
+    return protocols[name]
+
+
+# --- terms -----------------------------------------------------------------------------------------------------
+
+_TERM = ("id", "kind", "number", "curve", "reference", "dose", "value", "error", "lower", "upper", "width", "source")
+
+
+def _terms(top: _Node, protocols: Mapping[str, DoseProtocol], folder: Folder) -> Iterable[ReportedNumber | Hinge]:
+    """Terms that stand in the file, or in tables it names."""
+    given = top.content.get("terms")
+    if isinstance(given, str):
+        for row in read_table(folder.file(given, "terms"), ("id", "number", "curve")):
+            yield _term(_Node(row.where(), "", _cells(row)), protocols)
+        return
+    for node in top.nodes("terms"):
+        yield _term(node, protocols)
+
+
+def _cells(row: Row) -> dict[str, str]:
+    return {column: text for column, text in row.cells.items() if text}
+
+
+def _term(node: _Node, protocols: Mapping[str, DoseProtocol]) -> ReportedNumber | Hinge:
+    node.known(*_TERM)
+    kind = node.choice("kind", {"number": ReportedNumber, "hinge": Hinge}, "number")
+    reference = node.content.get("reference")
+    other = None if reference is None else _named(protocols, reference, node, "reference")
+    source, lower, upper = node.text("source", ""), node.number("lower", -math.inf), node.number("upper", math.inf)
+    dose = node.text("dose") if "dose" in node.content else None
+    try:
+        number = CurveNumber(
+            node.text("number"), _named(protocols, node.content.get("curve"), node, "curve"), other, dose
+        )
+        name = node.text("id", what="a name for the term")
+        if kind is Hinge:
+            if "value" in node.content or "error" in node.content:
+                raise InputError("a hinge has limits and a width; a value with an error is of kind 'number'")
+            return Hinge(name, number, node.number("width", math.nan), lower, upper, source)
+        if "width" in node.content:
+            raise InputError("a number has an error; a width belongs to kind 'hinge'")
+        value, error = node.number("value", math.nan), node.number("error", math.nan)
+        return ReportedNumber(name, number, value, error, lower, upper, source)
+    except KineticsError as error:
+        text = str(error)
+        raise error if text.startswith(node.file) else node.meaning("", error) from None
