@@ -67,9 +67,10 @@ def load(name):
 def child(arguments):
     """The fit itself, in a process of its own."""
     from fits.optimise import fit
+    from fits.starts import StartDesign
 
-    objective = load(arguments.objective)
-    fit(objective, n_starts=arguments.starts, workers=arguments.workers, store=arguments.child, seed=11)
+    objective, design = load(arguments.objective), StartDesign(candidates=2, heat=3)
+    fit(objective, n_starts=arguments.starts, workers=arguments.workers, store=arguments.child, seed=11, design=design)
 
 
 def rows(store):

@@ -13,7 +13,7 @@ from scipy.optimize import least_squares
 from scipy.optimize import minimize as scipy_minimise
 
 from fits.evaluation import Evaluation
-from fits.local import minimise
+from fits.local import Descent
 
 NEAR = 0.01  # how close to the best objective counts as reaching it
 TIMES = np.linspace(0.0, 5.0, 30)
@@ -94,7 +94,12 @@ class Counted:
 
 
 def ours(function, x, lower, upper):
-    return minimise(function, x, function(x), lower, upper, upper - lower).evaluation.value
+    first = function(x)
+    if first.failed:
+        return np.inf
+    descent = Descent(function, x, first, lower, upper, upper - lower)
+    descent.advance(1000)
+    return descent.evaluation.value
 
 
 def scipy_least_squares(function, x, lower, upper):

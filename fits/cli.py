@@ -1,4 +1,5 @@
-"""The command line: ``kinetics models | show | validate | simulate | dose-response | shift | reproduce | doctor``.
+"""The command line: ``kinetics models | show | validate | simulate | dose-response | shift | reproduce | doctor``,
+and for calibration ``check | fit | profile | sample | report | export`` (their words are in `fits.cli_calibration`).
 
 This module holds the words of the command line and its manners: results on standard output, everything else on
 standard error, one line per error, exit status 0, 1 or 2.  What the commands do is in `fits.commands`, which is
@@ -15,10 +16,12 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn, cast
 
+from fits import cli_calibration
+
 EPILOG = """\
 exit status:
   0  done; for 'reproduce' all answered core claims hold, for 'doctor' the installation is sound
-  1  'reproduce': a core claim fails; 'doctor': something is wrong
+  1  'reproduce': a core claim fails; 'doctor', 'check': something is wrong; 'fit': no start succeeded
   2  the request or a file is at fault; one line on standard error says how
 (130 after Ctrl-C, 141 when the reader of a pipe went away)
 """
@@ -61,7 +64,7 @@ def parser() -> argparse.ArgumentParser:
     """The whole command line."""
     top = _Parser(
         prog="kinetics",
-        description="Dose-response kinetics of cytokine and drug signalling: simulate, compare, reproduce.",
+        description="Dose-response kinetics of cytokine and drug signalling: simulate, compare, calibrate, reproduce.",
         epilog=EPILOG,
     )
     top.add_argument("--version", action=_Version, nargs=0, help="say the version and stop")
@@ -161,6 +164,8 @@ def parser() -> argparse.ArgumentParser:
     )
     reproduce.add_argument("--no-page", action="store_true", help="write no page")
     reproduce.add_argument("--force", action="store_true", help="overwrite a file that is no such page")
+
+    cli_calibration.add(command)
 
     command(
         "doctor", "checks:doctor_command", "Say whether this installation is sound, and what to do if not.",

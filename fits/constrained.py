@@ -17,7 +17,7 @@ import numpy as np
 
 from fits.evaluation import Evaluation, FloatArray, Objective
 from fits.identifiability import DIFFERENCE
-from fits.local import ExitReason, LocalOptimum, Tolerance, minimise, slope_of, usable
+from fits.local import Descent, ExitReason, Tolerance, slope_of, usable
 from fits.store import StoreMismatch
 from kinetics.errors import SimulationError
 
@@ -62,12 +62,13 @@ class Line(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class Descent:
-    """How the search for the others ended."""
+class Ended:
+    """Where a search for the others ended."""
 
-    end: LocalOptimum | None  # None where no start can be evaluated
+    x: FloatArray  # of what was searched
+    evaluation: Evaluation
     converged: bool
-    failure: str  # why there is no end, or what the search leans on
+    failure: str  # what the search leans on, if it does
 
 
 def descend(
@@ -77,7 +78,7 @@ def descend(
     upper: FloatArray,
     scale: FloatArray,
     max_evaluations: int,
-) -> Descent:
+) -> Ended | str:
     """The local optimum from the best of some starts, or why none of them can be evaluated."""
     best: tuple[FloatArray, Evaluation] | None = None
     failure = ""
@@ -95,12 +96,14 @@ def descend(
         if usable(found) and (best is None or found.value < best[1].value):
             best = x, found
     if best is None:
-        return Descent(None, False, failure)
+        return failure
     failure = ""
-    end = minimise(watched, *best, lower, upper, scale, tolerance=TOLERANCE, max_evaluations=max_evaluations)
+    descent = Descent(watched, *best, lower, upper, scale, TOLERANCE)
+    reason = descent.advance(max_evaluations)
     # Only tiny steps are left because longer ones fail: the search leans on a wall of failing simulations.
-    leaning = bool(failure) and end.reason is ExitReason.STEP
-    return Descent(end, end.reason.converged and not leaning, failure if leaning else "")
+    leaning = bool(failure) and reason is ExitReason.STEP
+    converged = reason.converged and not leaning
+    return Ended(descent.x, descent.evaluation, converged, failure if leaning else "")
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,9 +121,9 @@ class FreeLine:
             return self.objective.evaluate(x, derivatives=True)
 
         found = descend(function, starts, lower, upper, self.scale, self.max_evaluations)
-        if found.end is None:
-            return HeldPoint(target, math.nan, np.full(len(lower), np.nan), math.inf, False, found.failure)
-        return HeldPoint(target, target, found.end.x, found.end.evaluation.value, found.converged, found.failure)
+        if isinstance(found, str):
+            return HeldPoint(target, math.nan, np.full(len(lower), np.nan), math.inf, False, found)
+        return HeldPoint(target, target, found.x, found.evaluation.value, found.converged, found.failure)
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,11 +159,11 @@ class ParameterLine:
             value = found.value if not found.failed else math.inf
             return HeldPoint(target, target, np.array([target]), value, not found.failed, found.failure)
         begin = [start[rest] for start in starts]
-        search = descend(function, begin, lower[rest], upper[rest], self.scale[rest], self.max_evaluations)
-        if search.end is None:
-            return HeldPoint(target, math.nan, np.full(len(lower), np.nan), math.inf, False, search.failure)
-        x, value = whole(search.end.x), search.end.evaluation.value
-        return HeldPoint(target, target, x, value, search.converged, search.failure)
+        end = descend(function, begin, lower[rest], upper[rest], self.scale[rest], self.max_evaluations)
+        if isinstance(end, str):
+            return HeldPoint(target, math.nan, np.full(len(lower), np.nan), math.inf, False, end)
+        x, value = whole(end.x), end.evaluation.value
+        return HeldPoint(target, target, x, value, end.converged, end.failure)
 
 
 @dataclass(frozen=True, eq=False)
@@ -197,18 +200,14 @@ class QuantityLine:
                 details={"at": at, "objective": found.value},
             )
 
-        search = descend(function, starts, lower, upper, self.scale, self.max_evaluations)
-        if search.end is None:
-            return HeldPoint(target, math.nan, np.full(len(lower), np.nan), math.inf, False, search.failure)
-        details = search.end.evaluation.details
-        return HeldPoint(
-            target, details["at"], search.end.x, details["objective"], search.converged, search.failure
-        )
+        end = descend(function, starts, lower, upper, self.scale, self.max_evaluations)
+        if isinstance(end, str):
+            return HeldPoint(target, math.nan, np.full(len(lower), np.nan), math.inf, False, end)
+        details = end.evaluation.details
+        return HeldPoint(target, details["at"], end.x, details["objective"], end.converged, end.failure)
 
 
-def with_slope(
-    quantity: Quantity, x: FloatArray, lower: FloatArray, upper: FloatArray
-) -> tuple[float, FloatArray]:
+def with_slope(quantity: Quantity, x: FloatArray, lower: FloatArray, upper: FloatArray) -> tuple[float, FloatArray]:
     """A quantity and its gradient, shape ``(n,)``; by central differences where it gives none."""
     answer = quantity(x)
     if isinstance(answer, tuple):

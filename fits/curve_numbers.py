@@ -141,7 +141,7 @@ def check_readout(readout: Readout, what: str) -> None:
         )
     if readout.relative or readout.of_maximum:
         raise InputError(
-            f"{what!r} reads the curve as it is, not {readout!r}: drop the normalisation, it cancels in ratios and EC50s"
+            f"{what!r} reads the curve as it is, not {readout!r}: drop the normalisation, it cancels in ratios and EC50"
         )
 
 
@@ -208,7 +208,7 @@ class Points:
         return self._objective.run(values)[0]
 
     def slopes(self, values: Mapping[str, float]) -> tuple[FloatArray, FloatArray, bool]:
-        """Values ``(n_points,)``, derivatives by plain free parameters ``(n_points, n)``, and whether they are exact."""
+        """Values ``(n_points,)``, slopes by plain free parameters ``(n_points, n)``, and whether they are exact."""
         assert self._objective is not None
         x = self._objective.parameters.scaled(values)
         simulated, _, by_model, _, exact = self._objective._slopes(x, dict(values))

@@ -84,11 +84,16 @@ class ModelDerivatives:
                     jumps.append(formulas)
                     continue
                 settings, doses = self._split(formulas)
+                read = set().union(*(formula.names for formula in formulas.values())) if formulas else set()
+                if read & settings.keys():  # the numbers before the change are not those after it
+                    settings = {
+                        name: formula for name, formula in settings.items() if not formula.names & settings.keys()
+                    }
                 starts.append(settings)
                 jumps.append(doses)
-                read = set().union(*(formula.names for formula in doses.values())) if doses else set()
-                if read & settings.keys():
-                    unsure = f"a condition changes {sorted(read & settings.keys())[0]!r} and reads it at the same time"
+                both = read & set(self._split(formulas)[0])
+                if both:
+                    unsure = f"a condition changes {sorted(both)[0]!r} and reads it at the same time"
         self.fixed = {
             name: float(value)
             for name, value in {

@@ -156,8 +156,8 @@ class _Builder:
         if isinstance(given, DoseProtocol):
             if len(arms) > 1:
                 raise InputError(
-                    f"the curve has the arms {', '.join(map(repr, arms))}, but there is one protocol: say what was done "
-                    "in each, protocol={" + f"{arms[0]!r}: ..., {arms[1]!r}: ..." + "}"
+                    f"the curve has the arms {', '.join(map(repr, arms))}, but there is one protocol: say what was "
+                    "done in each, protocol={" + f"{arms[0]!r}: ..., {arms[1]!r}: ..." + "}"
                 )
             given = {arms[0]: given}
         for name in given:
@@ -200,13 +200,18 @@ class _Builder:
             text = f"({formula})" if not formula.isidentifier() else formula
             text = text if scale == "1" else f"{scale} * {text}"
             text = text if offset == "0" else f"{text} + {offset}"
-            placeholders = (f"noiseParameter1_{observable}",) if noise is None else ()
+            per_row = f"noiseParameter1_{observable}"
             observables.append(
                 Observable(
-                    observable, text, placeholders[0] if noise is None else noise, given.distribution,
-                    noise_placeholders=placeholders, name=formula, unit=self.curve.response_unit,
+                    observable,
+                    text,
+                    per_row if noise is None else noise,
+                    given.distribution,
+                    noise_placeholders=(per_row,) if noise is None else (),
+                    name=formula,
+                    unit=self.curve.response_unit,
                 )
-            )  # fmt: skip
+            )
         rows, experiments = [], {}
         for arm, protocol in self.protocols.items():
             made = dict(zip([dose.value for dose in protocol.doses], protocol.experiments(), strict=True))
@@ -247,12 +252,15 @@ class _Builder:
     def _scale_and_offset(self) -> tuple[str, str]:
         """What stands in the formula: the name of a parameter, or a number."""
         scale, offset = self.given.scale, self.given.offset
-        for what, value, words in (
-            ("scale", scale, "'estimate', (lower, upper), a number, or 'fixed' where the curve is in the read-out's unit"),
-            ("offset", offset, "'estimate', (lower, upper), a number, or 'none'"),
+        bounds: tuple[float, float]
+        for what, value, word, meaning in (
+            ("scale", scale, "fixed", "where the curve is in the unit of the read-out"),
+            ("offset", offset, "none", "where nothing is added"),
         ):
-            if isinstance(value, str) and value not in ("estimate", "fixed" if what == "scale" else "none"):
-                raise InputError(f"pass {what}={words}; got {value!r}")
+            if isinstance(value, str) and value not in ("estimate", word):
+                raise InputError(
+                    f"pass {what}='estimate', (lower, upper), a number, or {word!r} {meaning}; got {value!r}"
+                )
         low, span = (0.0, 1.0) if scale != "estimate" and offset != "estimate" else self._span()
         texts = []
         for what, value, fixed in (("scale", scale, "1"), ("offset", offset, "0")):
@@ -287,8 +295,8 @@ class _Builder:
         span = float(np.ptp(found))
         if not span > 1e-9 * float(np.max(np.abs(found))):
             raise InputError(
-                f"the read-out of model {self.model.name!r} is {found[0]:g} at every dose, so the size of the scale cannot "
-                "be told: pass scale=(lower, upper), and look at the protocol"
+                f"the read-out of model {self.model.name!r} is {found[0]:g} at every dose, so the size of the scale "
+                "cannot be told: pass scale=(lower, upper), and look at the protocol"
             )
         return span
 
@@ -299,8 +307,8 @@ class _Builder:
             for point in self.curve.points:
                 if math.isnan(point.error):
                     raise InputError(
-                        f"noise='column' needs an error for every point, and that at dose {point.dose:g} has none: fill the "
-                        "column 'error' with standard deviations, or pass noise='estimate'"
+                        f"noise='column' needs an error for every point, and that at dose {point.dose:g} has none: fill "
+                        "the column 'error' with standard deviations, or pass noise='estimate'"
                     )
             return None
         if isinstance(noise, str) and noise != "estimate":
@@ -342,7 +350,7 @@ class _Builder:
         terms: list[object] = []
         for arm, protocol in self.protocols.items():
             if not (protocol.readout.relative or protocol.readout.of_maximum):
-                raise InputError(f"arm {arm!r} is read as it is while another is normalised: give all arms one read-out")
+                raise InputError(f"arm {arm!r} is read as it is while another is normalised: use one read-out")
             points = self.curve.arm(arm).points
             for number, time in enumerate(sorted({self._time(point, protocol.readout) for point in points})):
                 chosen = [point for point in points if self._time(point, protocol.readout) == time]
@@ -366,48 +374,3 @@ def _doses(points: Sequence[CurvePoint], curve: ReportedCurve) -> list[Quantity]
 
 def _identifier(text: str) -> str:
     return re.sub(r"\W", "_", text, flags=re.ASCII)
-
-
-def join_problems(
-    id: str, problems: Sequence[Problem], terms: Sequence[object] = (), more_notes: Sequence[str] = ()
-) -> Problem:
-    """Several problems as one: parameters of the same name are shared and must be described alike.
-
-    Raises:
-        InputError: two problems describe a parameter, observable, experiment or model of one name differently.
-    """
-    models: dict[str, Model] = {}
-    parameters: dict[str, Parameter] = {}
-    observables: dict[str, Observable] = {}
-    experiments: dict[str, Experiment] = {}
-    rows: list[Measurement] = []
-    notes: list[str] = list(more_notes)
-    all_terms: list[object] = []
-    for problem in problems:
-        (name,) = problem.models
-        _add(models, name, problem.models[name], "model", lambda model: (model.sbml, dict(model.values)))
-        for parameter in problem.parameters.parameters:
-            _add(parameters, parameter.id, parameter, "parameter")
-        for observable in problem.observables.values():
-            _add(observables, observable.id, observable, "observable")
-        for key, experiment in problem.experiments.items():
-            _add(experiments, key, experiment, "experiment")
-        rows += [replace(row, model=name) for row in problem.measurements]
-        notes += [note for note in problem.notes if note not in notes]
-        all_terms += [_of_model(term, name) for term in problem.terms]
-    if len(models) == 1:
-        rows = [replace(row, model="") for row in rows]
-    return Problem(
-        id, models, parameters.values(), observables.values(), experiments, rows, notes, (*all_terms, *terms)
-    )
-
-
-def _of_model(term: object, name: str) -> object:
-    return replace(term, model=name) if isinstance(term, NormalisedCurve) and not term.model else term
-
-
-def _add(table: dict[str, object], name: str, item: object, what: str, key: object = repr) -> None:  # type: ignore[misc]
-    assert callable(key)
-    if name in table and key(table[name]) != key(item):
-        raise InputError(f"{what} {name!r} is described differently in two of the joined problems")
-    table.setdefault(name, item)

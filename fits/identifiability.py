@@ -202,9 +202,7 @@ class Fisher:
         return (low if low > self.lower[i] else None, high if high < self.upper[i] else None)
 
 
-def fisher(
-    objective: Objective, optimum: Point, *, scales: Mapping[str, Scale | str] | None = None
-) -> Fisher:
+def fisher(objective: Objective, optimum: Point, *, scales: Mapping[str, Scale | str] | None = None) -> Fisher:
     """The Fisher information at an optimum.
 
     Args:
@@ -369,9 +367,10 @@ def _ridge(
 ) -> Ridge:
     order = [int(i) for i in np.argsort(-np.abs(weights), kind="stable") if abs(weights[i]) >= MINOR]
     part = [axes[i] for i in order]
+    shares = [float(w) for w in weights]
 
     def fraction(sign: float) -> float:
-        return min(axis.room(sign * w) / abs(w) for axis, w in zip(axes, weights.tolist(), strict=True) if w)
+        return min(axis.room(sign * w) / abs(w) for axis, w in zip(axes, shares, strict=True) if w)
 
     sign = 1.0 if fraction(1.0) >= min(PROBE, fraction(-1.0)) else -1.0
     step = sign * min(PROBE, fraction(sign))

@@ -3,9 +3,10 @@
 Around the current point the objective is replaced by a convex quadratic, which is minimised over the intersection of
 the bounds with a box, the trust region.  A box inside a box is a box, so the bounds cost nothing and a parameter that
 belongs on its bound lies exactly there.  The curvature of the quadratic comes from the best source an evaluation
-offers: its ``hessian`` (Fisher information, say), else ``J.T @ J`` of its residuals, else a symmetric rank-one
-quasi-Newton matrix (Conn, Gould and Toint 1991, doi:10.1007/BF01594934).  A trial point whose simulation failed
-shrinks the trust region and nothing else.
+offers: its ``hessian`` (Fisher information, say), else ``J.T @ J`` of its residuals.  Both leave out a part that
+matters where the fit is poor; that part, or everything where there is no source, is learnt from the slopes by symmetric
+rank-one updates (Conn, Gould and Toint 1991, doi:10.1007/BF01594934).  A trial point whose simulation failed shrinks
+the trust region and nothing else.
 
 All sums are taken without threaded linear algebra where their order could matter, so that the same start ends in the
 same bits in any process.
@@ -74,16 +75,6 @@ class Tolerance:
     step: float = 1e-8  # largest step, as a fraction of the search range of the parameter
 
 
-@dataclass(frozen=True, eq=False)
-class LocalOptimum:
-    """Where a local search ended."""
-
-    x: FloatArray  # (n,), search scale
-    evaluation: Evaluation
-    reason: ExitReason
-    iterations: int
-
-
 def open_gradient(x: FloatArray, gradient: FloatArray, lower: FloatArray, upper: FloatArray) -> FloatArray:
     """The gradient without the components that push a parameter against its bound, shape ``(n,)``."""
     blocked = ((x <= lower) & (gradient > 0)) | ((x >= upper) & (gradient < 0))
@@ -100,95 +91,114 @@ def usable(evaluation: Evaluation) -> bool:
     return all(part is None or bool(np.all(np.isfinite(part))) for part in parts)
 
 
-def minimise(
-    function: Callable[[FloatArray], Evaluation],
-    x: FloatArray,
-    first: Evaluation,
-    lower: FloatArray,
-    upper: FloatArray,
-    scale: FloatArray,
-    *,
-    tolerance: Tolerance | None = None,
-    max_evaluations: int = 1000,
-    deadline: float = float("inf"),
-) -> LocalOptimum:
-    """Go downhill from a point that can be evaluated.
+class Descent:
+    """A search on its way down from a point that can be evaluated; `advance` takes it further.
 
     Args:
         function: the objective with derivatives; a failed point is an `Evaluation` that is not `usable`.
         x: where to begin, shape ``(n,)``, within the bounds.
-        first: ``function(x)``.
+        first: ``function(x)``, usable.
         lower, upper: bounds, shape ``(n,)``; may be infinite.
         scale: how far each parameter may plausibly range, shape ``(n,)``; steps are measured by it.
-        tolerance: when to stop.
-        max_evaluations: how often ``function`` may be called.
-        deadline: value of `time.monotonic` after which no further call is made.
+        tolerance: when the search has converged.
     """
-    tolerance = tolerance or Tolerance()
-    x, here = np.clip(x, lower, upper), first
-    gradient = slope_of(here) * scale  # everything below is in units of ``scale``
-    radius, quiet = 0.1, 0
-    known = _curvature(here, scale)  # what the evaluation tells
-    # What it leaves out, learnt from how the slope changes.  Without any known curvature, almost none to begin with, so
-    # that the first steps follow the slope in every coordinate as far as the trust region lets them.
-    if known is None:
-        rest, corrected = np.eye(len(x)) * (1e-3 * np.max(np.abs(gradient)) / radius), True
-    else:
-        rest, corrected = np.zeros((len(x), len(x))), False
-    for count in range(max_evaluations + 1):
-        if np.max(np.abs(open_gradient(x, gradient / scale, lower, upper)), initial=0.0) <= tolerance.gradient:
-            return LocalOptimum(x, here, ExitReason.GRADIENT, count)
-        if count == max_evaluations:
-            break
-        if time.monotonic() > deadline:
-            return LocalOptimum(x, here, ExitReason.TIME, count)
-        whole = rest if known is None else known + rest
-        curvature = _convex(whole) if corrected or known is None else known
-        low, high = (lower - x) / scale, (upper - x) / scale
-        step = box_minimum(gradient, curvature, np.maximum(low, -radius), np.minimum(high, radius))
+
+    def __init__(
+        self,
+        function: Callable[[FloatArray], Evaluation],
+        x: FloatArray,
+        first: Evaluation,
+        lower: FloatArray,
+        upper: FloatArray,
+        scale: FloatArray,
+        tolerance: Tolerance | None = None,
+    ) -> None:
+        self._function, self._tolerance = function, tolerance or Tolerance()
+        self._lower, self._upper, self._scale = lower, upper, scale
+        self.x, self.evaluation = np.clip(x, lower, upper), first
+        self.iterations = 0
+        # From here on everything is in units of ``scale``.
+        self._slope = slope_of(first) * scale
+        self._radius, self._quiet = 0.1, 0
+        self._known = _curvature(first, scale)  # what the evaluation tells of the curvature
+        n = len(x)
+        # What it leaves out, learnt from how the slope changes.  Where it tells nothing, almost none to begin with, so
+        # that the first steps follow the slope in every coordinate as far as the trust region lets them.
+        self._corrected = self._known is None
+        self._rest = np.zeros((n, n))
+        if self._known is None:
+            self._rest = np.eye(n) * (1e-3 * float(np.max(np.abs(self._slope))) / self._radius)
+
+    def advance(self, evaluations: int, deadline: float = float("inf")) -> ExitReason:
+        """Go on for at most so many further evaluations, the last before ``deadline`` of `time.monotonic`."""
+        for _ in range(evaluations):
+            if self._steepest() <= self._tolerance.gradient:
+                return ExitReason.GRADIENT
+            if time.monotonic() > deadline:
+                return ExitReason.TIME
+            reason = self._step()
+            if reason is not None:
+                return reason
+        return ExitReason.GRADIENT if self._steepest() <= self._tolerance.gradient else ExitReason.EVALUATIONS
+
+    def _steepest(self) -> float:
+        free = open_gradient(self.x, self._slope / self._scale, self._lower, self._upper)
+        return float(np.max(np.abs(free), initial=0.0))
+
+    def _step(self) -> ExitReason | None:
+        """Try one step; the reason to stop if there is one."""
+        x, scale, here, slope = self.x, self._scale, self.evaluation, self._slope
+        whole = self._rest if self._known is None else self._known + self._rest
+        curvature = self._known if self._known is not None and not self._corrected else _convex(whole)
+        low, high = (self._lower - x) / scale, (self._upper - x) / scale
+        step = box_minimum(slope, curvature, np.maximum(low, -self._radius), np.minimum(high, self._radius))
         size = float(np.max(np.abs(step)))
         # One unit in the last place must not carry a parameter over its bound.
-        trial = np.where(step <= low, lower, np.where(step >= high, upper, x + step * scale))
-        trial = np.clip(trial, lower, upper)
-        predicted = -float(gradient @ step + 0.5 * step @ curvature @ step)
-        worth = tolerance.value * (1.0 + abs(here.value))
-        held = bool(np.any((np.abs(step) >= radius) & (step > low) & (step < high)))
-        if size <= tolerance.step or np.array_equal(trial, x):
-            return LocalOptimum(x, here, ExitReason.STEP, count)
-        there = function(trial)
+        trial = np.where(step <= low, self._lower, np.where(step >= high, self._upper, x + step * scale))
+        trial = np.clip(trial, self._lower, self._upper)
+        if size <= self._tolerance.step or np.array_equal(trial, x):
+            return ExitReason.STEP
+        self.iterations += 1
+        there = self._function(trial)
         if not usable(there):
-            radius = 0.25 * size
-            continue
-        slope, moved = slope_of(there) * scale, (trial - x) / scale
+            self._radius = 0.25 * size
+            return None
+        predicted = -float(slope @ step + 0.5 * step @ curvature @ step)
         gained = here.value - there.value
-        if known is not None:  # next time use whichever of the two models foretold this step better (NL2SOL)
-            linear = -float(gradient @ step)
-            errors = [abs(linear - 0.5 * float(step @ model @ step) - gained) for model in (known, whole)]
-            corrected = errors[1] < 0.5 * errors[0]
-            known_there = _curvature(there, scale)
-            explained = np.zeros(len(x)) if known_there is None else known_there @ moved
-            wanted = slope - gradient - explained
-            change = float(moved @ rest @ moved)
-            if change:  # the correction must shrink as the residuals do
-                rest = rest * min(1.0, abs(float(moved @ wanted) / change))
-        else:
-            known_there, wanted = None, slope - gradient
-        rest = _rank_one(rest, moved, wanted)  # a rejected point teaches as much as an accepted one
+        new_slope, new_known = slope_of(there) * scale, _curvature(there, scale)
+        if self._known is not None:  # trust the correction once it foretells steps much better (after NL2SOL)
+            errors = [abs(float(slope @ step + 0.5 * step @ m @ step) + gained) for m in (self._known, whole)]
+            self._corrected = errors[1] < 0.5 * errors[0]
+        # A rejected point teaches as much as an accepted one.
+        self._learn((trial - x) / scale, new_slope - slope, new_known)
+        held = bool(np.any((np.abs(step) >= self._radius) & (step > low) & (step < high)))
         if max(abs(gained), predicted) <= 10 * EPSILON * abs(here.value):
             ratio = 1.0  # both are rounding errors
         else:
             ratio = gained / predicted
         if ratio < 0.25:
-            radius = 0.25 * size if ratio < 0 else 0.5 * size
+            self._radius = 0.25 * size if ratio < 0 else 0.5 * size
         elif ratio > 0.75 and held:
-            radius = min(2.0 * radius, 1.0)
+            self._radius = min(2.0 * self._radius, 1.0)
         # A step cut short by the trust region may gain little while much is left to gain further on.
-        quiet = quiet + 1 if max(abs(gained), predicted) <= worth else 0
+        worth = self._tolerance.value * (1.0 + abs(here.value))
+        self._quiet = self._quiet + 1 if max(abs(gained), predicted) <= worth else 0
         if ratio > 1e-4:
-            x, here, gradient, known = trial, there, slope, known_there
-        if quiet >= (5 if held else 1):
-            return LocalOptimum(x, here, ExitReason.VALUE, count + 1)
-    return LocalOptimum(x, here, ExitReason.EVALUATIONS, max_evaluations)
+            self.x, self.evaluation, self._slope, self._known = trial, there, new_slope, new_known
+        return ExitReason.VALUE if self._quiet >= (5 if held else 1) else None
+
+    def _learn(self, moved: FloatArray, change: FloatArray, known: FloatArray | None) -> None:
+        """Correct the curvature so that it explains how the slope changed along a step.
+
+        Where the evaluation explains most of it, only the remainder is learnt (a structured secant, and scaled down as
+        residuals shrink: Dennis, Gay and Welsch 1981, doi:10.1145/355958.355965).
+        """
+        if known is not None:
+            change = change - known @ moved
+            before = float(moved @ self._rest @ moved)
+            if before:
+                self._rest = self._rest * min(1.0, abs(float(moved @ change) / before))
+        self._rest = _rank_one(self._rest, moved, change)
 
 
 def box_minimum(gradient: FloatArray, hessian: FloatArray, low: FloatArray, high: FloatArray) -> FloatArray:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Mapping
@@ -67,8 +68,14 @@ class ProblemObjective:
         found = []
         for parameter in self.parameters.parameters:
             entity = model.description.entities.get(parameter.id)
-            if entity is not None and entity.settable:
-                found.append(parameter.id)
+            if entity is None:
+                continue
+            if not entity.settable:
+                raise InputError(
+                    f"parameter {parameter.id!r} of problem {self.problem.id!r} cannot be set in model {model.name!r}: "
+                    f"{entity.why_fixed}"
+                )
+            found.append(parameter.id)
         return tuple(found)
 
     # --- the Objective protocol -----------------------------------------------------------------------------
@@ -142,6 +149,10 @@ class ProblemObjective:
 
     def evaluate(self, x: npt.ArrayLike, *, derivatives: bool = False) -> Evaluation:
         vector = np.asarray(x, dtype=float)
+        if vector.shape != (len(self._names),):
+            raise InputError(
+                f"expected {len(self._names)} values, one per estimated parameter, got shape {vector.shape}"
+            )
         try:
             values = self.parameters.plain(vector)
             return self._evaluate(vector, values, derivatives)
@@ -342,14 +353,21 @@ class ProblemObjective:
             if name not in rough:
                 continue
             step = STEP * max(1.0, abs(x[index]))
-            ends = []
+            ends = [(values[name], simulated, sigma)]  # stands in for a neighbour that cannot be simulated
             for sign in (1.0, -1.0):
                 moved = x.copy()
                 moved[index] = min(max(x[index] + sign * step, self._lower[index]), self._upper[index])
-                ends.append((self.parameters.plain(moved), self.run(self.parameters.plain(moved))))
-            width = ends[0][0][name] - ends[1][0][name]
-            by_model[:, index] = (ends[0][1][0] - ends[1][1][0]) / width
-            by_sigma[:, index] = (ends[0][1][1] - ends[1][1][1]) / width
+                nearby = self.parameters.plain(moved)
+                with contextlib.suppress(SimulationError, InputError):
+                    ends.append((nearby[name], *self.run(nearby)))
+            first, last = ends[1 if len(ends) == 3 else 0], ends[-1]
+            width = first[0] - last[0]
+            if width == 0.0:
+                raise SimulationError(
+                    f"no neighbour of {name!r} = {values[name]:g} can be simulated, so it has no slope"
+                )
+            by_model[:, index] = (first[1] - last[1]) / width
+            by_sigma[:, index] = (first[2] - last[2]) / width
         return simulated, sigma, by_model, by_sigma, not rough
 
 

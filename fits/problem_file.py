@@ -18,7 +18,8 @@ from types import MappingProxyType
 from typing import Any
 
 from fits.curve_numbers import CurveNumber
-from fits.dose_problem import DoseProblem, join_problems
+from fits.dose_problem import DoseProblem
+from fits.joined import join_problems
 from fits.parameters import Parameter, Scale
 from fits.petab.files import Folder, read_yaml
 from fits.petab.tables import Row, read_table
@@ -261,8 +262,8 @@ def _read(content: Mapping[str, Any], file: Path, case: str, trusted: bool) -> P
     name = file.name
     if "format" not in content:
         raise InputError(
-            f"{name}: expected 'format: {FORMAT}' (a dose-response problem) or a 'format_version' (PEtab), got neither; "
-            f"the file has {', '.join(list(content)[:8]) or 'nothing'}"
+            f"{name}: expected 'format: {FORMAT}' (a dose-response problem) or a 'format_version' (PEtab), got "
+            f"neither; the file has {', '.join(list(content)[:8]) or 'nothing'}"
         )
     if content["format"] != FORMAT:
         raise InputError(f"{name}: format: expected {FORMAT!r}, got {_shown(content['format'])}")
@@ -281,8 +282,9 @@ def _read(content: Mapping[str, Any], file: Path, case: str, trusted: bool) -> P
     )  # fmt: skip
     folder = Folder(file.parent, name)
     model = _model(top, folder, trusted)
-    protocols = {key: _protocol(top.node("protocols").node(key), model) for key in top.node("protocols").content}
-    parameters = {key: _parameter(top.node("parameters").node(key), key, model) for key in top.node("parameters").content}
+    named, estimated = top.node("protocols"), top.node("parameters")
+    protocols = {key: _protocol(named.node(key), model) for key in named.content}
+    parameters = {key: _parameter(estimated.node(key), key, model) for key in estimated.content}
     data = tuple(_data(node, model, protocols, parameters, folder) for node in top.nodes("data"))
     if not data:
         raise top.fault("data", "at least one table", top.content.get("data"))
@@ -387,6 +389,8 @@ def _parameter(node: _Node, name: str, model: Model) -> Parameter:
     own = model.entity(name).unit
     try:
         size = factor(unit, own, molar_mass=model.molar_masses.get(name), what="unit") if unit and unit != own else 1.0
+        if size != 1.0 and "prior" in node.content:
+            raise InputError(f"a prior is in the unit of the model: write bounds and prior in {own!r}, not {unit!r}")
         nominal = node.content.get("nominal")
         return Parameter(
             name, ends[0] * size, ends[1] * size, scale,
@@ -404,11 +408,8 @@ def _prior(node: _Node) -> Prior:
     numbers = [_number(value) for value in values] if isinstance(values, list) else []
     if not numbers or any(number is None for number in numbers):
         raise inner.fault("parameters", "a list of numbers", values)
-    if node.content.get("unit") and node.text("unit"):
-        scale = inner.text("scale", "lin")
-    else:
-        scale = inner.text("scale", "lin")
-    return Prior(inner.text("family"), tuple(float(number) for number in numbers if number is not None), scale)  # type: ignore[arg-type]
+    plain = tuple(number for number in numbers if number is not None)
+    return Prior(inner.text("family"), plain, inner.text("scale", "lin"))  # type: ignore[arg-type]  # Prior checks it
 
 
 def _data(

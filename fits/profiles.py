@@ -161,7 +161,7 @@ class Profile:
                 "about that one: repeat the fit from there, everything else derived from the old one is out of date."
             )
         if self.unconverged:
-            yield f"At {self.unconverged} of {len(self.values)} points the search for the other parameters was cut short."
+            yield f"At {self.unconverged} of {len(self.values)} points the search for the others was cut short."
         yield from self.notes
 
 
@@ -506,9 +506,13 @@ class _Job:
                 break
         jump = outer.value - inner.value
         if jump > 0.05 * threshold:
-            return outer.at, extra, (
-                f"The profile jumps by {jump:.3g} near {outer.at:.4g}, where the other parameters change over to "
-                "another optimum; the end is put behind the jump."
+            return (
+                outer.at,
+                extra,
+                (
+                    f"The profile jumps by {jump:.3g} near {outer.at:.4g}, where the other parameters change over to "
+                    "another optimum; the end is put behind the jump."
+                ),
             )
         return outer.at, extra, ""
 

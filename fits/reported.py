@@ -215,7 +215,7 @@ def parse_curve(
         _check_point(point, row.fault)
         points.append(point)
     if any(not math.isnan(point.time) for point in points) and not found["time"]:
-        raise UnitError(f"{name}: the times have no unit: add a column 'time_unit', or write 'time (min)' in the header")
+        raise UnitError(f"{name}: the times have no unit: add a column 'time_unit' or write 'time (min)' in the header")
     _check_order(rows, points)
     dose = "" if found["dose"] in ("1", "dimensionless") else found["dose"]
     return ReportedCurve(tuple(points), dose, found["response"], found["time"], source, tuple(notes))
@@ -240,7 +240,7 @@ def _rows(text: str, name: str) -> tuple[list[Row], dict[str, str], list[str]]:
             continue
         if len(cells) > MOST_COLUMNS or max(map(len, cells)) > MOST_CHARACTERS:
             raise InputError(
-                f"{name}, line {line}: more than {MOST_COLUMNS} cells, or a cell of more than {MOST_CHARACTERS} characters"
+                f"{name}, line {line}: more than {MOST_COLUMNS} cells, or one of more than {MOST_CHARACTERS} characters"
             )
         if not header:
             header = _header(cells, name, line, units, notes)
@@ -306,9 +306,9 @@ def _unit(rows: list[Row], units: dict[str, str], what: str, given: str) -> str:
         for row in rows:
             unit = row.cells[column]
             if not unit:
-                raise row.fault(column, f"expected the unit of the {what}, such as {_EXAMPLE[what]!r}, got an empty cell")
+                raise row.fault(column, f"expected the unit of the {what}, as {_EXAMPLE[what]!r}, got an empty cell")
             if found and unit != found:
-                raise row.fault(column, f"expected {found!r} as in the rows before, got {unit!r}: use one unit per table")
+                raise row.fault(column, f"expected {found!r} as before, got {unit!r}: use one unit per table")
             found = unit
     if found and what != "response":
         try:

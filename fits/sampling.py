@@ -257,9 +257,7 @@ def sample(
     x = point_of(objective, optimum)
     count = max(16, 4 * len(x)) if walkers is None else int(walkers)
     if n_steps < 1 or chunk < 1 or seed < 0:
-        raise InputError(
-            f"sampling needs n_steps >= 1, chunk >= 1 and seed >= 0, got {n_steps}, {chunk}, {seed}"
-        )
+        raise InputError(f"sampling needs n_steps >= 1, chunk >= 1 and seed >= 0, got {n_steps}, {chunk}, {seed}")
     if count < max(2 * len(x), 4):
         raise InputError(f"{len(x)} parameters need at least {max(2 * len(x), 4)} walkers, got {count}")
     settings = {"method": METHOD, "seed": int(seed), "walkers": count, "chunk": int(chunk), "x": x}

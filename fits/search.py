@@ -1,8 +1,7 @@
-"""One start, from its number to its record: draw candidates, keep the best, go downhill."""
+"""One start, from its number to its record: draw candidates, let them race, follow the best downhill."""
 
 from __future__ import annotations
 
-import math
 import os
 import platform
 import sys
@@ -15,12 +14,12 @@ from typing import Any
 import numpy as np
 
 from fits.evaluation import Evaluation, FloatArray, Objective
-from fits.local import ExitReason, Tolerance, minimise, slope_of, usable
+from fits.local import Descent, ExitReason, Tolerance, slope_of, usable
 from fits.result import StartRecord, without_numbers
 from fits.starts import StartDesign, draw, draw_more, search_range
 from kinetics.errors import InputError
 
-METHOD = "box trust region 1"  # part of the settings: a changed method must not continue another's store
+METHOD = "box trust region 2"  # part of the settings: a changed method must not continue another's store
 LONGEST_MESSAGE = 500
 MOST_KINDS_OF_FAILURE = 20
 
@@ -29,7 +28,7 @@ MOST_KINDS_OF_FAILURE = 20
 class Limits:
     """How much one start may cost."""
 
-    evaluations: int = 1000  # with derivatives, in the local search
+    evaluations: int = 1000  # of the candidate that won, after its first
     start_seconds: float = 3600.0  # looked at between evaluations
     evaluation_seconds: float = 600.0  # a worker that is silent for longer hangs and is ended
     redraws: int = 50  # further candidates when none of the first can be evaluated
@@ -128,62 +127,65 @@ class _Counted:
 
 
 def _run(objective: Objective, evaluate: _Counted, search: Search, index: int, deadline: float) -> StartRecord:
-    found = _screen(objective, evaluate, search, index, deadline)
-    if found is None:
+    won = _race(objective, evaluate, search, index, deadline)
+    if won is None:
         common = evaluate.failures.most_common(1)
         message = f"{evaluate.evaluations} points tried" + (f", most often: {common[0][0]}" if common else "")
         return _failed(evaluate, objective, index, ExitReason.NO_POINT, message)
-    start, first = found
-    optimum = minimise(
-        evaluate,
-        start,
-        first,
-        np.asarray(objective.lower, dtype=float),
-        np.asarray(objective.upper, dtype=float),
-        search_range(objective, search.design, search.seed),
-        tolerance=search.tolerance,
-        max_evaluations=search.limits.evaluations,
-        deadline=deadline,
-    )
-    last = optimum.evaluation
+    start, descent, reason = won
+    if reason is ExitReason.EVALUATIONS:  # of its heat
+        reason = descent.advance(search.limits.evaluations - descent.iterations, deadline)
+    last = descent.evaluation
     return StartRecord(
         index,
         start,
-        optimum.x,
+        descent.x,
         float(last.value),
         slope_of(last),
-        optimum.reason,
+        reason,
         evaluations=evaluate.evaluations,
-        iterations=optimum.iterations,
+        iterations=descent.iterations,
         failures=dict(evaluate.failures),
         exact=evaluate.exact,
         details={name: float(value) for name, value in last.details.items()},
     )
 
 
-def _screen(
+def _race(
     objective: Objective, evaluate: _Counted, search: Search, index: int, deadline: float
-) -> tuple[FloatArray, Evaluation] | None:
-    """The best candidate that has derivatives too, with its evaluation; ``None`` if no point can be evaluated."""
-    points = draw(objective, search.design, search.seed, index)  # (candidates, n)
-    ranked: list[tuple[float, int]] = []
-    for number, point in enumerate(points):
+) -> tuple[FloatArray, Descent, ExitReason] | None:
+    """Where the winning candidate began, how far it got, and why it paused; ``None`` if no point can be evaluated.
+
+    The values of random points say little about where they lead, those after a few steps much: on the PEtab problem
+    of Boehm et al. (2014) one random start in eight finds the optimum, and two in three races of eight do.
+    """
+    lower, upper = np.asarray(objective.lower, dtype=float), np.asarray(objective.upper, dtype=float)
+    scale = search_range(objective, search.design, search.seed)
+
+    def begin(point: FloatArray) -> Descent | None:
+        first = evaluate(point)
+        return Descent(evaluate, point, first, lower, upper, scale, search.tolerance) if usable(first) else None
+
+    heat = min(search.design.heat if search.design.candidates > 1 else 0, search.limits.evaluations)
+    won: tuple[FloatArray, Descent, ExitReason] | None = None
+    for point in draw(objective, search.design, search.seed, index):
         if time.monotonic() > deadline:
             break
-        value = evaluate(point, derivatives=False).value if len(points) > 1 else 0.0
-        if math.isfinite(value):
-            ranked.append((value, number))
-    for _, number in sorted(ranked):
-        first = evaluate(points[number])
-        if usable(first):
-            return points[number], first
+        descent = begin(point)
+        if descent is None:
+            continue
+        reason = descent.advance(heat, deadline)
+        if won is None or descent.evaluation.value < won[1].evaluation.value:
+            won = point, descent, reason
+    if won is not None:
+        return won
     # After so many failures the first point that works will do.
     for point in draw_more(objective, search.design, search.seed, index, search.limits.redraws):
         if time.monotonic() > deadline:
             break
-        first = evaluate(point)
-        if usable(first):
-            return point, first
+        descent = begin(point)
+        if descent is not None:
+            return point, descent, ExitReason.EVALUATIONS
     return None
 
 

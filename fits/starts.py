@@ -2,7 +2,7 @@
 
 A Latin hypercube of ``n`` points cannot be extended, so it is laid in blocks: every ten starts are a Latin hypercube
 of their own, whose random numbers come from (seed, block).  A Sobol sequence is a sequence already.  Several
-candidates may be drawn per start, of which the search keeps the best.
+candidates are drawn per start and race: each searches for a while, and the one that got lowest goes on.
 """
 
 from __future__ import annotations
@@ -35,13 +35,16 @@ class StartDesign:
     """How starting points are drawn and how many candidates each start chooses from."""
 
     sampling: Sampling = Sampling.LATIN_HYPERCUBE
-    candidates: int = 5
+    candidates: int = 8
+    heat: int = 20  # evaluations each candidate may search before the best of them goes on alone
     box: Mapping[str, tuple[float, float]] = field(default_factory=dict)  # search scale; instead of the bounds
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sampling", Sampling(self.sampling))  # also "sobol"
         if self.candidates < 1:
             raise InputError(f"a start needs at least 1 candidate, got {self.candidates}")
+        if self.heat < 0:
+            raise InputError(f"a heat must not be negative, got {self.heat}")
         for name, (low, high) in self.box.items():
             if not (np.isfinite(low) and np.isfinite(high) and low < high):
                 raise InputError(f"start box of {name!r} needs finite low < high, got {low}, {high}")
@@ -49,7 +52,7 @@ class StartDesign:
     def settings(self) -> dict[str, Any]:
         """What the starting points depend on besides the problem, the seed and the number of the start."""
         box = {name: [float(low), float(high)] for name, (low, high) in sorted(self.box.items())}
-        return {"sampling": self.sampling.value, "candidates": self.candidates, "box": box}
+        return {"sampling": self.sampling.value, "candidates": self.candidates, "heat": self.heat, "box": box}
 
 
 def start_box(objective: Objective, design: StartDesign) -> tuple[FloatArray, FloatArray]:

@@ -140,7 +140,9 @@ class Store:
             pieces = Pieces(self.path, self._connection, kind)
             if changed and not pieces.numbers():  # interrupted before the first was finished: nothing to protect
                 with _translated(self.path), self._connection:
-                    self._connection.execute("UPDATE kinds SET settings = ? WHERE kind = ?", (canonical(settings), kind))
+                    self._connection.execute(
+                        "UPDATE kinds SET settings = ? WHERE kind = ?", (canonical(settings), kind)
+                    )
             elif changed:
                 raise StoreMismatch(
                     f"{self.path} holds pieces of kind {kind!r} from other settings ({'; '.join(changed)}): "

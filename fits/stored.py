@@ -6,7 +6,6 @@ the store, and how the problem was made a function (tolerances, gradients, what 
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import sqlite3
@@ -21,6 +20,7 @@ from fits.hierarchical import HierarchicalObjective
 from fits.objective import Gradients, ProblemObjective, compile_problem
 from fits.parameters import Scale
 from fits.problem import Problem
+from fits.problem_file import bundled_problems, problem_path, read_problem
 from fits.provenance import Provenance, collect, without_place
 from fits.result import FitResult, StartRecord, assemble, read_fit
 from fits.store import Store, StoreMismatch, read_store
@@ -32,12 +32,16 @@ LARGEST_RESULT = 200_000_000  # bytes
 
 @dataclass(frozen=True)
 class Making:
-    """How a problem becomes an objective; part of what a store remembers."""
+    """How a problem file becomes an objective; part of what a store remembers."""
 
     rtol: float = Solver.rtol
     atol: float = Solver.atol
     gradients: str = "auto"
     hierarchical: bool = False
+    case: str = ""  # of a problem file
+
+    def problem(self, path: str | Path) -> Problem:
+        return read_problem(str(path) if str(path) in bundled_problems() else path, case=self.case)
 
     def objective(self, problem: Problem) -> Objective:
         solver = Solver(self.rtol, self.atol)
@@ -59,9 +63,11 @@ class StoredFit:
     """A result, its problem, and where they lie."""
 
     path: Path
+    problem_file: Path  # or the name of a bundled problem
     result: FitResult
     problem: Problem
     objective: Objective
+    making: Making
     is_store: bool
 
     @property
@@ -93,22 +99,6 @@ class StoredFit:
         return {name: found[name] for name in self.objective.names if name in found}
 
 
-def read_problem_file(path: str | os.PathLike[str]) -> Problem:
-    """A problem of our own format or a PEtab problem."""
-    try:
-        module: Any = importlib.import_module("fits.problem_file")
-    except ModuleNotFoundError as error:
-        if error.name != "fits.problem_file":
-            raise
-        module = None
-    if module is not None:
-        problem: Problem = module.read_problem(path)
-        return problem
-    from fits.petab import read_petab
-
-    return read_petab(path)
-
-
 def prepare_store(store: str | Path, objective: Objective, problem: str | Path, making: Making) -> None:
     """Make the store of a fit if there is none, so that it says from the beginning which problem it is of.
 
@@ -125,8 +115,10 @@ def prepare_store(store: str | Path, objective: Objective, problem: str | Path, 
 
 def _relative(problem: str | Path, folder: Path) -> str:
     """Where the problem lies as seen from a folder: a path that says nothing of the machine."""
+    if str(problem) in bundled_problems():
+        return str(problem)
     try:
-        text = os.path.relpath(Path(problem).resolve(), folder.resolve())
+        text = os.path.relpath(problem_path(problem).resolve(), folder.resolve())
     except ValueError:  # on another drive
         return Path(problem).name
     return Path(text).as_posix()
@@ -157,7 +149,7 @@ def open_fit(path: str | Path, problem: str | Path | None = None) -> StoredFit:
         result, is_store = read_fit(file), True
     making = _making(about.get("making"), file.name)
     place = Path(problem) if problem is not None else _problem_of(about, file)
-    found = read_problem_file(place)
+    found = making.problem(place)
     objective = making.objective(found)
     asked, kept = dict(objective.fingerprint), dict(result.fingerprint)
     if asked != kept:
@@ -166,7 +158,7 @@ def open_fit(path: str | Path, problem: str | Path | None = None) -> StoredFit:
             f"{file.name} is the fit of another problem than {place.name} (changed: {', '.join(changed)}): undo the "
             "change, or name the right problem with --problem"
         )
-    return StoredFit(file, result, found, objective, is_store)
+    return StoredFit(file, place, result, found, objective, making, is_store)
 
 
 def _making(document: object, name: str) -> Making:
@@ -182,6 +174,8 @@ def _problem_of(about: Mapping[str, Any], file: Path) -> Path:
     stated = about.get("problem")
     if not isinstance(stated, str) or not stated:
         raise InputError(f"{file.name} does not say which problem it is of; pass --problem PROBLEM.yaml")
+    if stated in bundled_problems():
+        return Path(stated)
     for folder in (file.resolve().parent, Path.cwd()):
         if (folder / stated).exists():
             return folder / stated

@@ -309,7 +309,7 @@ class TermSet:
             if name in self.ids:
                 raise InputError(f"term {name!r} is there twice")
             self.ids.append(name)
-            self._compiled.append(term.compile(problem, self._points))  # type: ignore[attr-defined]
+            self._compiled.append(term.compile(problem, self._points))
         self._points.compile(solver, gradients)
 
     @property

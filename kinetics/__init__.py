@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from kinetics.accuracy import Convergence, convergence, curve_convergence
     from kinetics.curves import CurveDescription, EC50Status
-    from kinetics.dosing import DoseMatrix, DoseProtocol, DoseResponseCurve, Shift, compare, dose_matrix, dose_response
+    from kinetics.dosing import DoseMatrix, DoseProtocol, DoseResponseCurve, dose_matrix, dose_response
     from kinetics.engine import Solver
     from kinetics.errors import KineticsError
     from kinetics.experiment import Condition, Experiment, Period, added
     from kinetics.model import Model
     from kinetics.observable import Readout, measure
+    from kinetics.shift import Shift, compare
     from kinetics.simulation import simulate, simulate_many
     from kinetics.timecourse import TimeCourse
     from kinetics.units import Quantity, doses
@@ -33,11 +34,11 @@ _HOMES = {
     "Period": "kinetics.experiment",
     "Quantity": "kinetics.units",
     "Readout": "kinetics.observable",
-    "Shift": "kinetics.dosing",
+    "Shift": "kinetics.shift",
     "Solver": "kinetics.engine",
     "TimeCourse": "kinetics.timecourse",
     "added": "kinetics.experiment",
-    "compare": "kinetics.dosing",
+    "compare": "kinetics.shift",
     "convergence": "kinetics.accuracy",
     "curve_convergence": "kinetics.accuracy",
     "dose_matrix": "kinetics.dosing",

@@ -61,6 +61,7 @@ class EC50Status(enum.Enum):
     BELOW = "The curve is past its midpoint at the lowest dose: the EC50 is below the tested doses."
     ABOVE = "The curve has not reached its midpoint at the highest dose: the EC50 is above the tested doses."
     FLAT = "The curve is flat: it has no EC50."
+    NOT_HILL = "The responses do not follow a Hill curve: an EC50 would not describe them."
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,7 @@ class CurveDescription:
         return f"EC50 {ec50}, bottom {self.bottom:.4g}, top {self.top:.4g}, Hill {self.hill:.3g}"
 
 
+MISFIT = 0.1  # rms misfit, in units of the span, beyond which a Hill curve says nothing about the points
 FLAT = 1e-6  # a span below this fraction of the largest response is numerical noise
 
 
@@ -128,7 +130,9 @@ def describe_points(doses: npt.ArrayLike, responses: npt.ArrayLike) -> CurveDesc
     ec50, slope = float(math.exp(best[2])), float(math.exp(best[3]))
     misfit = float(np.sqrt(np.mean((hill(d, bottom, top, ec50, slope) - y) ** 2)) / abs(top - bottom))
     status = EC50Status.INSIDE
-    if ec50 < lowest:
+    if misfit > MISFIT or abs(top - bottom) > 100.0 * spread:
+        status = EC50Status.NOT_HILL
+    elif ec50 < lowest:
         status = EC50Status.BELOW
     elif ec50 > highest:
         status = EC50Status.ABOVE

@@ -19,8 +19,9 @@ import numpy as np
 import numpy.typing as npt
 
 from kinetics.curves import EC50Status
-from kinetics.dosing import DoseMatrix, DoseResponseCurve, Shift, compare
+from kinetics.dosing import DoseMatrix, DoseResponseCurve
 from kinetics.errors import InputError
+from kinetics.shift import Shift, compare
 from kinetics.timecourse import TimeCourse
 
 if TYPE_CHECKING:

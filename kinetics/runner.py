@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import numbers
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -68,15 +68,18 @@ class Runner:
         self._set(values)
         entities = self.model.description.entities
         changed = {name for name in values if entities[name].constant or entities[name].kind != "species"}
-        self._reassign(changed, keep={*values, *self.values})
+        self._reassign(changed, keep={*values, *self.values}, now=values)
 
-    def _reassign(self, changed: Iterable[str], keep: Iterable[str] = ()) -> None:
-        """Evaluate again what initial assignments make of changed values; the engine does not."""
+    def _reassign(self, changed: Iterable[str], keep: Iterable[str] = (), now: Collection[str] = ()) -> None:
+        """Evaluate again what initial assignments make of changed values; the engine does not.
+
+        ``keep`` names what must not follow, ``now`` what was set together with the changes.
+        """
         description, changed = self.model.description, set(changed)
         kept = {*changed, *keep}
         for name in changed:  # an initial concentration stays what the file says when the volume changes
             if description.entities[name].kind == "compartment":
-                self._keep_concentrations(name, kept)
+                self._keep_concentrations(name, now)
         key = frozenset(changed) | {f"-{name}" for name in kept}
         if key not in self._orders:
             self._orders[key] = description.in_order(description.depends_on(changed) - kept)
@@ -87,14 +90,16 @@ class Runner:
             value = self._value(formula)
             self.engine.set({description.entities[name].selection: value})
             if description.entities[name].kind == "compartment":
-                self._keep_concentrations(name, kept)
+                self._keep_concentrations(name, now)
 
-    def _keep_concentrations(self, compartment: str, kept: set[str]) -> None:
+    def _keep_concentrations(self, compartment: str, now: Collection[str]) -> None:
         for item in self.model.description.entities.values():
-            stated = item.kind == "species" and not item.amount and not item.stated_as_amount
-            if stated and item.compartment == compartment and item.id not in kept and item.value is not None:
-                if item.rule != "assignment":
-                    self.engine.set({item.selection: item.value})
+            if item.kind != "species" or item.compartment != compartment or item.amount or item.id in now:
+                continue
+            stated = item.value if not item.stated_as_amount else None
+            value = self.values.get(item.id, stated)
+            if value is not None and item.rule != "assignment":
+                self.engine.set({item.selection: float(value)})
 
     # changes
 

@@ -12,18 +12,13 @@ from fits.evaluation import Evaluation
 Z = 1.959963984540054  # normal quantile of 0.975; Z**2 / 2 = 1.9207
 
 
-def box(*limits):
-    """A field of bounds."""
-    return field(default_factory=lambda: np.array(limits, dtype=float))
-
-
 @dataclass(frozen=True)
 class Regression(Toy):
     """``a + b t + c t**2`` with normal noise of known sigma 0.1: intervals are exactly x +- Z sqrt(C_ii)."""
 
     names: tuple[str, ...] = ("a", "b", "c")
-    lower: np.ndarray = box(-50, -50, -50)
-    upper: np.ndarray = box(50, 50, 50)
+    lower: np.ndarray = field(default_factory=lambda: np.array([-50, -50, -50], dtype=float))
+    upper: np.ndarray = field(default_factory=lambda: np.array([50, 50, 50], dtype=float))
     noise: np.ndarray = field(default_factory=lambda: 0.1 * np.random.default_rng(1).standard_normal(12))
     times = np.linspace(0.0, 5.0, 12)
 
@@ -88,8 +83,8 @@ class Counts(Function):
     """
 
     names: tuple[str, ...] = ("rate", "a")
-    lower: np.ndarray = box(0, -10)
-    upper: np.ndarray = box(10, 10)
+    lower: np.ndarray = field(default_factory=lambda: np.array([0, -10], dtype=float))
+    upper: np.ndarray = field(default_factory=lambda: np.array([10, 10], dtype=float))
     events: int = 0
 
     def at(self, x):
@@ -104,8 +99,8 @@ class Product(Toy):
     """Only a * b = 6 is measured (log10 a, log10 b); c = 2 +- 0.1 (in log10), and nothing depends on d."""
 
     names: tuple[str, ...] = ("kp", "k2on", "c", "d")
-    lower: np.ndarray = box(-3, -3, -3, -3)
-    upper: np.ndarray = box(3, 3, 3, 3)
+    lower: np.ndarray = field(default_factory=lambda: np.array([-3, -3, -3, -3], dtype=float))
+    upper: np.ndarray = field(default_factory=lambda: np.array([3, 3, 3, 3], dtype=float))
     exponent: float = 1.0
 
     def residuals_at(self, x):
@@ -123,8 +118,8 @@ class Shift(Toy):
     """
 
     names: tuple[str, ...] = ("top", "log10_ec50", "log10_other", "hill")
-    lower: np.ndarray = box(0.1, -4, -4, 0.2)
-    upper: np.ndarray = box(5.0, 4, 4, 4.0)
+    lower: np.ndarray = field(default_factory=lambda: np.array([0.1, -4, -4, 0.2], dtype=float))
+    upper: np.ndarray = field(default_factory=lambda: np.array([5.0, 4, 4, 4.0], dtype=float))
     as_shift: bool = False
     doses = np.geomspace(1e-2, 1e2, 9)
 
@@ -149,8 +144,8 @@ class Shift(Toy):
 class TwoWells(Function):
     """(x^2 - 1)^2 + x / 2 + y^2 / 2: the well near x = -1 is lower by about 1 than the one near x = 1."""
 
-    lower: np.ndarray = box(-3, -3)
-    upper: np.ndarray = box(3, 3)
+    lower: np.ndarray = field(default_factory=lambda: np.array([-3, -3], dtype=float))
+    upper: np.ndarray = field(default_factory=lambda: np.array([3, 3], dtype=float))
 
     def at(self, x):
         return (x[0] ** 2 - 1.0) ** 2 + 0.5 * x[0] + 0.5 * x[1] ** 2, [
@@ -165,8 +160,8 @@ class Saturation(Function):
     f = height (1 - exp(-x^2)) for x > 0 and x^2 for x < 0, plus y^2 / 2.
     """
 
-    lower: np.ndarray = box(-5, -5)
-    upper: np.ndarray = box(5, 5)
+    lower: np.ndarray = field(default_factory=lambda: np.array([-5, -5], dtype=float))
+    upper: np.ndarray = field(default_factory=lambda: np.array([5, 5], dtype=float))
     height: float = 1.0
     fails_above: float = np.inf
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import pickle
+import re
 
 import numpy as np
 import pytest
@@ -13,6 +14,8 @@ from numpy.testing import assert_allclose
 
 from fits.objective import compile_problem
 from fits.priors import Prior
+from kinetics import Model
+from kinetics.errors import InputError
 from kinetics.experiment import Experiment, Period, added
 
 TIMES = np.array([0.5, 1.0, 3.0, 7.0])
@@ -156,11 +159,14 @@ def test_models_and_their_variants(chain):
 
 
 def test_a_bundled_variant():
-    from kinetics import Model
-
     model = Model.load("il7_stat5_imatinib")
-    name = next(iter(model.variants))
-    species = next(n for n in model.variants[name] if model.variants[name][n] != model.description.entities[n].value)
+    entities = model.description.entities
+    name, species = next(
+        (name, key)
+        for name, values in model.variants.items()
+        for key, value in values.items()
+        if value != entities[key].value and entities[key].kind == "species"
+    )
     problem = make(model.variant(name), [free("zz", 1.0)], f"zz*{species}", [measure(0.0, 1.0)])
     assert_allclose(compile_problem(problem).simulate({"zz": 2.0}), [2.0 * model.variants[name][species]], rtol=1e-12)
 
@@ -242,21 +248,15 @@ def test_the_fisher_information_of_an_estimated_sigma(chain):
         observe("A", "sd"),
         observe("A", "0.1*A"),
         observe("A", "0.1*y"),
-        observe("A", "0.1*(1+time)"),
         observe("A", "1", distribution="laplace"),
         observe("A", "1", distribution="log-normal"),
     ],
 )
 def test_what_is_no_sum_of_squares(chain, observable):
     objective = compile_problem(make(chain, [free("k", 0.2), free("sd", 0.3)], [observable], rows()))
-    if "time" not in observable.noise:  # a sigma that only depends on time could be either
-        assert not objective.least_squares
+    assert not objective.least_squares
     found = objective.evaluate(objective.nominal, derivatives=True)
-    assert (found.residuals is None) is (not objective.least_squares)
-    if objective.least_squares:
-        other = objective.evaluate([0.3, 0.3])
-        first, second = (e.value - 0.5 * np.sum(e.residuals**2) for e in (found, other))
-        assert_allclose(first, second, rtol=1e-9)
+    assert found.residuals is None and found.jacobian is None
 
 
 # --- history and sharing -------------------------------------------------------------------------------------
@@ -389,7 +389,7 @@ def test_a_simulation_that_blows_up(derivatives):
     found = objective.evaluate([0.5], derivatives=derivatives)
     assert found.failed and found.value == INF
     assert "IntegrationFailed" in found.failure and "'boom'" in found.failure and "'e'" in found.failure
-    assert_allclose(objective.simulate({"k": 0.1}), 1.0 / (1.0 - 0.1 * TIMES), rtol=1e-6)
+    assert_allclose(objective.simulate({"k": 0.1}), 1.0 / (1.0 - 0.1 * TIMES), rtol=5e-6)  # errors grow as A^2
 
 
 @pytest.mark.parametrize("derivatives", [False, True])
@@ -406,7 +406,7 @@ def test_noise_and_observables_without_meaning(chain, derivatives, observable, w
     objective = compile_problem(make(chain, [free("k", 1.5)], [observable], rows()))
     found = objective.evaluate([0.3], derivatives=derivatives)
     assert found.value == INF
-    assert pytest.importorskip("re").search(words, found.failure), found.failure
+    assert re.search(words, found.failure), found.failure
 
 
 def test_a_negative_initial_concentration(chain):
@@ -415,15 +415,11 @@ def test_a_negative_initial_concentration(chain):
 
 
 def test_a_vector_of_the_wrong_length_is_a_mistake_and_no_data(chain):
-    from kinetics.errors import InputError
-
     with pytest.raises(InputError, match="expected 1 values"):
         compile_problem(make(chain, [free("k")], "A", rows())).evaluate([0.1, 0.2])
 
 
 def test_a_problem_that_must_fail_says_so_when_simulated(chain):
-    from kinetics.errors import InputError
-
     objective = compile_problem(make(chain, [free("k")], [observe("A", "k-1")], rows()))
     with pytest.raises(InputError, match="sigma"):
         objective.nllh({"k": 0.5})

@@ -6,6 +6,7 @@ import multiprocessing
 import threading
 import time
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 import pytest
@@ -25,10 +26,10 @@ from toys import (
     essence,
 )
 
-from fits.local import ExitReason, Tolerance, box_minimum, minimise
+from fits.local import Descent, ExitReason, Tolerance, box_minimum
 from fits.optimise import FitInterrupted, fit
 from fits.search import Limits, Search, run_start
-from fits.starts import StartDesign
+from fits.starts import StartDesign, draw
 from fits.workers import WorkersFailed
 from kinetics.errors import InputError
 
@@ -128,7 +129,8 @@ def test_search_goes_on_after_a_failed_trial_point():
 
     start = np.array([-1.0, 0.0])
     first = objective.evaluate(start, derivatives=True)
-    end = minimise(function, start, first, objective.lower, objective.upper, np.full(2, 40.0))
+    end = Descent(function, start, first, objective.lower, objective.upper, np.full(2, 40.0))
+    assert end.advance(100).converged
     assert called[0].failed
     assert_allclose(end.x, [1.0, 1.0], atol=1e-6)
 
@@ -137,9 +139,9 @@ def test_start_without_a_single_point_says_why():
     result = fit(Hopeless(), n_starts=3, limits=Limits(redraws=7))
     assert not result.succeeded
     assert [start.reason for start in result.starts] == [ExitReason.NO_POINT] * 3
-    assert [start.evaluations for start in result.starts] == [5 + 7] * 3
+    assert [start.evaluations for start in result.starts] == [8 + 7] * 3
     text = str(result)
-    assert "All 3 starts failed" in text and "step size too small" in text and "36 of 36 evaluations failed" in text
+    assert "All 3 starts failed" in text and "step size too small" in text and "45 of 45 evaluations failed" in text
 
 
 def test_derivatives_that_are_not_finite_count_as_failure():
@@ -152,11 +154,42 @@ def test_derivatives_that_are_not_finite_count_as_failure():
     assert "derivatives are not finite" in str(result)
 
 
+@every_kind
+def test_a_descent_that_pauses_goes_on_as_if_it_had_not(kind):
+    objective, start = Rosenbrock(**kind), np.array([-2.0, 3.0])
+    whole, paused = (Descent(*begin_at(objective, start)) for _ in range(2))
+    assert whole.advance(200).converged
+    assert paused.advance(4) is ExitReason.EVALUATIONS
+    assert paused.advance(196).converged
+    assert paused.x.tobytes() == whole.x.tobytes()
+    assert paused.iterations == whole.iterations
+
+
+def test_the_race_is_won_by_the_lowest():
+    """Started alone from where the winner began, the search ends in the same bits."""
+    objective = Himmelblau()
+    record = run_start(objective, Search(), 3)
+    candidates = [Descent(*begin_at(objective, x)) for x in draw(objective, StartDesign(), 0, 3)]
+    for candidate in candidates:
+        candidate.advance(StartDesign().heat)
+    winner = min(candidates, key=lambda candidate: candidate.evaluation.value)
+    winner.advance(1000)
+    assert winner.x.tobytes() == record.x.tobytes()
+    assert record.evaluations >= sum(1 + candidate.iterations for candidate in candidates)
+
+
+def begin_at(objective, x):
+    """The arguments of a descent from a point of a box ten wide."""
+    first = objective.evaluate(x, derivatives=True)
+    return partial(objective.evaluate, derivatives=True), x, first, objective.lower, objective.upper, np.full(2, 10.0)
+
+
 def test_limits_end_a_start():
-    few = run_start(Rosenbrock(), Search(limits=Limits(evaluations=3), tolerance=Tolerance(1e-15, 1e-15, 1e-15)), 0)
+    never, design = Tolerance(1e-15, 1e-15, 1e-15), StartDesign(candidates=4, heat=2)
+    few = run_start(Rosenbrock(), Search(design=design, limits=Limits(evaluations=3), tolerance=never), 0)
     assert few.reason is ExitReason.EVALUATIONS
-    assert few.evaluations == 5 + 1 + 3  # candidates, the first point again with derivatives, the search
-    short = run_start(Slow(pause=0.02), Search(limits=Limits(start_seconds=0.15)), 0)
+    assert few.evaluations == 4 * (1 + 2) + 1  # every candidate and its heat of 2, and 1 more for the winner
+    short = run_start(Slow(pause=0.05), Search(limits=Limits(start_seconds=0.15)), 0)
     assert short.reason is ExitReason.TIME
     assert np.isfinite(short.value)
 
@@ -241,18 +274,18 @@ def test_interrupt_keeps_what_is_finished(tmp_path):
     """Ctrl-C reaches the main thread as KeyboardInterrupt, here raised by a timer."""
     import _thread
 
-    objective, store = Slow(pause=0.01), tmp_path / "fit.sqlite"
+    objective, store, design = Slow(pause=0.01), tmp_path / "fit.sqlite", StartDesign(candidates=1)
     timer = threading.Timer(0.8, _thread.interrupt_main)
     timer.start()
     with pytest.raises(
         FitInterrupted, match=r"interrupted after \d+ of 60 starts, all kept in .*run the same"
     ) as caught:
-        fit(objective, n_starts=60, store=store)
+        fit(objective, n_starts=60, store=store, design=design)
     timer.join()
     finished = len(caught.value.result.starts)
     assert 0 < finished < 60
     began = time.monotonic()
-    again = fit(Slow(pause=0.0), n_starts=finished, store=store)  # all there: nothing is computed
+    again = fit(Slow(pause=0.0), n_starts=finished, store=store, design=design)  # all there: nothing is computed
     assert time.monotonic() - began < 1.0
     assert essence(again)[0] in essence(caught.value.result)
 

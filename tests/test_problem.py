@@ -57,7 +57,7 @@ def test_replacing_parts(chain):
     assert other.parameters["k"].nominal == 0.4
     assert problem.parameters["k"].nominal == 0.2
     assert replace_problem(problem, measurements=ROWS[:1]).measurements == (ROWS[0],)
-    with pytest.raises(UnknownName, match="'measurement'.*'measurements'"):
+    with pytest.raises(UnknownName, match=r"'measurement'.*'measurements'"):
         replace_problem(problem, measurement=ROWS)
 
 
@@ -65,11 +65,11 @@ def test_what_does_not_belong_together(chain):
     def with_rows(*rows, **options):
         return make(chain, [free("k")], "A", rows, **options)
 
-    with pytest.raises(UnknownName, match="observable named 'yy' in measurement 2 .*'y'"):
+    with pytest.raises(UnknownName, match=r"observable named 'yy' in measurement 2 .*'y'"):
         with_rows(ROWS[0], measure(1.0, 2.0, observable="yy"))
-    with pytest.raises(UnknownName, match="experiment named 'ee'.*'e'"):
+    with pytest.raises(UnknownName, match=r"experiment named 'ee'.*'e'"):
         with_rows(measure(1.0, 2.0, "ee"))
-    with pytest.raises(UnknownName, match="model named 'chan'.*'chain'"):
+    with pytest.raises(UnknownName, match=r"model named 'chan'.*'chain'"):
         with_rows(measure(1.0, 2.0, model="chan"))
     with pytest.raises(InputError, match="does not say which of the 2 models"):
         make({"a": chain, "b": chain}, [free("k")], "A", ROWS)
@@ -79,7 +79,7 @@ def test_what_does_not_belong_together(chain):
         make({}, [free("k")], "A", ROWS)
     with pytest.raises(InputError, match="'y' is declared twice"):
         make(chain, [free("k")], [observe("A"), observe("B")], ROWS)
-    with pytest.raises(InputError, match="measurement 1 .* needs 0 observable parameters, got 1"):
+    with pytest.raises(InputError, match=r"measurement 1 .* needs 0 observable parameters, got 1"):
         with_rows(measure(1.0, 2.0, observable_overrides=(1.0,)))
     with pytest.raises(InputError, match="needs 1 noise parameters, got 0"):
         make(chain, [free("k")], [observe("A", "n", noise_placeholders=("n",))], ROWS)
@@ -139,7 +139,7 @@ def test_parameters_that_the_model_computes_cannot_be_estimated():
 
 
 def test_gradients_must_be_a_known_kind(chain):
-    with pytest.raises(InputError, match="gradients must be .* got 'adjoint'"):
+    with pytest.raises(InputError, match=r"gradients must be .* got 'adjoint'"):
         compile_problem(make(chain, [free("k")], "A", ROWS), gradients="adjoint")
 
 

@@ -35,11 +35,12 @@ from fits.commands.common import (
 from kinetics.accuracy import curve_convergence
 from kinetics.catalogue import DoseRange, ProtocolEntry, Step
 from kinetics.curves import CurveDescription, EC50Status
-from kinetics.dosing import DoseProtocol, DoseResponseCurve, Shift, compare, dose_response
+from kinetics.dosing import DoseProtocol, DoseResponseCurve, dose_response
 from kinetics.errors import InputError, UnknownName
 from kinetics.experiment import Experiment
 from kinetics.model import Model
 from kinetics.observable import Readout
+from kinetics.shift import Shift, compare
 from kinetics.units import Quantity, doses, quantity
 
 MOST_DOSES = 10_000
