@@ -15,8 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from fits.evaluation import FloatArray, Objective
-from fits.identifiability import Fisher, Point, point_of
-from fits.profiles import Profile, Walk, profile_quantity
+from fits.information import Fisher, Point, point_of
+from fits.profiles import Profile, profile_quantity
+from fits.walk import Walk
 from kinetics.errors import InputError, SimulationError
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from fits.evaluation import Evaluation, FloatArray, Objective
-from fits.identifiability import DIFFERENCE
+from fits.information import DIFFERENCE
 from fits.local import Descent, ExitReason, Tolerance, slope_of, usable
 from fits.store import StoreMismatch
 from kinetics.errors import SimulationError

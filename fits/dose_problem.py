@@ -307,8 +307,8 @@ class _Builder:
             for point in self.curve.points:
                 if math.isnan(point.error):
                     raise InputError(
-                        f"noise='column' needs an error for every point, and that at dose {point.dose:g} has none: fill "
-                        "the column 'error' with standard deviations, or pass noise='estimate'"
+                        f"noise='column' needs an error for every point, and that at dose {point.dose:g} has none: "
+                        "fill the column 'error' with standard deviations, or pass noise='estimate'"
                     )
             return None
         if isinstance(noise, str) and noise != "estimate":

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from fits.derivatives import TrialDerivatives
 from fits.evaluation import Evaluation
 from fits.noise import Likelihood
-from fits.parameters import ParameterSet
+from fits.parameters import ParameterSet, Scale
 from fits.problem import Problem
 from fits.trial import Trial, runner_for, trials_of
 from kinetics.engine import Solver
@@ -139,11 +139,11 @@ class ProblemObjective:
                 continue
             for _ in range(1000):  # priors are truncated by the bounds
                 value = float(np.atleast_1d(parameter.prior.sample(rng, 1))[0])
-                scaled = parameter.scale.scaled(value)
-                if low <= scaled <= high:
+                if parameter.lower <= value <= parameter.upper and (parameter.scale is Scale.LIN or value > 0.0):
                     break
             else:
                 raise InputError(f"the prior of parameter {parameter.id!r} lies outside its bounds")
+            scaled = parameter.scale.scaled(value)
             drawn[index] = scaled
         return drawn
 

@@ -33,6 +33,8 @@ class Scale(enum.Enum):
             return value
         if value == 0.0:
             return -math.inf
+        if value < 0.0:
+            raise InputError(f"{value:g} is negative and has no place on the {self.value} scale")
         return math.log(value) if self is Scale.LOG else math.log10(value)
 
     def plain(self, scaled: float) -> float:

@@ -18,7 +18,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Executor, Future, as_completed
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
-from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,11 +25,11 @@ import numpy as np
 
 from fits.constrained import FreeLine, HeldPoint, Line, ParameterLine, Quantity, QuantityLine, Recorder, with_slope
 from fits.evaluation import FloatArray, Objective
-from fits.identifiability import (
+from fits.identifiability import Verdict
+from fits.information import (
     Point,
-    Verdict,
+    curvature_of,
     evaluate_optimum,
-    information,
     point_of,
     ranges_of,
     scales_of,
@@ -40,6 +39,7 @@ from fits.identifiability import (
 from fits.parameters import Scale
 from fits.provenance import collect
 from fits.store import Pieces, Store, digest
+from fits.walk import Base, Better, End, Side, Walk, Walker
 from fits.workers import ship
 from kinetics.errors import InputError, SimulationError, UnknownName
 
@@ -47,45 +47,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 METHOD = "profile 1"  # part of the settings: a changed method must not continue another's points
-MARGIN = 1.1  # walk on a little beyond the threshold, so that a drawing shows the crossing
-STEPS_TO_END = 5.0  # as many as a parabola would take from the optimum to the threshold
 RESTARTS = 3  # at better optima met on the way
-
-
-class End(Enum):
-    """Why a profile ends on one side."""
-
-    CROSSED = "crossed"
-    BOUND = "bound"
-    STUCK = "stuck"
-    LIMIT = "limit"
-    FAILED = "failed"
-
-    @property
-    def sentence(self) -> str:
-        return {
-            End.CROSSED: "the objective rises past the threshold",
-            End.BOUND: "the bound is reached before the objective rises past the threshold",
-            End.STUCK: "the bounds of the parameters let it go no further, and the objective is below the threshold",
-            End.LIMIT: "the objective stays below the threshold as far as was looked",
-            End.FAILED: "the objective cannot be evaluated or optimised further out",
-        }[self]
-
-
-@dataclass(frozen=True)
-class Walk:
-    """How far and how finely a profile is walked."""
-
-    max_points: int = 60  # on each side
-    max_evaluations: int = 300  # with derivatives, per point
-    rtol: float = 1e-5  # of the threshold: how well the ends are refined
-
-    def __post_init__(self) -> None:
-        if self.max_points < 3 or self.max_evaluations < 1 or not 0.0 < self.rtol < 0.5:
-            raise InputError(
-                f"a walk needs max_points >= 3, max_evaluations >= 1 and 0 < rtol < 0.5, got {self.max_points}, "
-                f"{self.max_evaluations}, {self.rtol}"
-            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -316,43 +278,6 @@ def _recorder(pieces: Pieces | None) -> Recorder:
     return Recorder(_stored(pieces), None if pieces is None else pieces.put)
 
 
-class _Better(Exception):
-    """A point below the optimum was met."""
-
-    def __init__(self, point: HeldPoint) -> None:
-        super().__init__()
-        self.point = point
-
-
-@dataclass(frozen=True, eq=False)
-class _Side:
-    """One half of a profile, from the optimum outwards."""
-
-    points: list[HeldPoint]
-    edge: float | None
-    end: End
-    note: str = ""
-
-
-@dataclass(frozen=True, eq=False)
-class _Base:
-    """The optimum and what the first steps need to know about its surroundings."""
-
-    line: Line
-    at: float
-    x: FloatArray  # (n,)
-    value: float
-    tangent: FloatArray  # (n,), dx by d(at) along the profile
-    sigma: float  # of the quantity, as the curvature has it
-    low: float
-    high: float
-    slack: float  # a point must be lower by this much to count as better
-
-    def root(self, point: HeldPoint) -> float:
-        """sqrt(2 delta): straight lines for parabolas."""
-        return math.sqrt(2.0 * max(point.value - self.value, 0.0))
-
-
 @dataclass(frozen=True, eq=False)
 class _Job:
     """One profile to be computed."""
@@ -382,17 +307,18 @@ class _Job:
         for restart in range(RESTARTS + 1):
             base = self._base(objective, best, scale, last=restart == RESTARTS)
             try:
-                sides = [self._side(base, recorder, sign) for sign in (-1.0, 1.0)]
+                walker = Walker(base, recorder, threshold_of(self.level), self.walk)
+                sides = [walker.side(sign) for sign in (-1.0, 1.0)]
                 break
-            except _Better as found:
+            except Better as found:
                 best = recorder.solve(free, float(restart + 1), [found.point.x])
         assert sides is not None and base is not None
         gained = given - base.value
         return self._profile(objective, base, sides, gained if gained > _slack(given) else 0.0)
 
-    def _base(self, objective: Objective, best: HeldPoint, scale: FloatArray, last: bool) -> _Base:
+    def _base(self, objective: Objective, best: HeldPoint, scale: FloatArray, last: bool) -> Base:
         here = evaluate_optimum(objective, best.x)
-        covariance = spread(objective, best.x, information(objective, best.x, here)[0])
+        covariance = spread(objective, best.x, curvature_of(objective, best.x, here)[0])
         lower, upper = np.asarray(objective.lower, float), np.asarray(objective.upper, float)
         # After the last restart better points are taken as they come: no walk without an end.
         slack = math.inf if last else _slack(best.value)
@@ -401,7 +327,7 @@ class _Job:
             i = list(objective.names).index(self.name)
             sigma = math.sqrt(covariance[i, i])
             line: Line = ParameterLine(objective, i, scale, effort)
-            return _Base(
+            return Base(
                 line, float(best.x[i]), best.x, best.value, covariance[:, i] / covariance[i, i], sigma,
                 float(lower[i]), float(upper[i]), slack,
             )  # fmt: skip
@@ -414,109 +340,9 @@ class _Job:
         # Much stiffer than the profile itself, so that points end up near their targets.
         line = QuantityLine(objective, self.quantity, 10.0 / variance, scale, effort)
         tangent = covariance @ slope / variance
-        return _Base(line, at, best.x, best.value, tangent, math.sqrt(variance), *self.limits, slack)
+        return Base(line, at, best.x, best.value, tangent, math.sqrt(variance), *self.limits, slack)
 
-    def _side(self, base: _Base, recorder: Recorder, sign: float) -> _Side:
-        """Walk outwards until the objective is past the threshold, or for as long as it can be."""
-        threshold = threshold_of(self.level)
-        goal = math.sqrt(2.0 * threshold)
-        limit = base.low if sign < 0 else base.high
-        span = base.high - base.low if math.isfinite(base.high - base.low) else math.inf
-        start = HeldPoint(base.at, base.at, base.x, base.value)
-        points = [start]
-        step = min(base.sigma * goal / STEPS_TO_END, span / 10.0)
-        end, note, failures, still = End.LIMIT, "", 0, 0
-        while len(points) <= self.walk.max_points:
-            last = points[-1]
-            room = sign * (limit - last.target)
-            if room <= 1e-9 * (span if math.isfinite(span) else base.sigma):
-                end = End.BOUND
-                break
-            target = limit if step >= 0.999 * room else last.target + sign * step
-            point = recorder.solve(base.line, target, self._starts(base, points, target))
-            if not math.isfinite(point.value):
-                failures, step = failures + 1, step / 4.0
-                if failures > 6:
-                    end, note = End.FAILED, f"At {target:.4g}: {point.failure}."
-                    break
-                continue
-            if point.value < base.value - base.slack:
-                raise _Better(point)
-            rise = base.root(point) - base.root(last)
-            moved = sign * (point.at - last.at)
-            points.append(point)
-            if point.value - base.value >= MARGIN * threshold:
-                end = End.CROSSED
-                break
-            # A quantity that no longer follows its target, at no cost, has come to the end of what it can be.
-            still = still + 1 if moved <= 1e-4 * abs(target - last.target) and abs(rise) < 1e-3 else 0
-            if still >= 4:
-                end, note = End.STUCK, ""
-                if point.failure:
-                    end, note = End.FAILED, f"Beyond {point.at:.4g}: {point.failure}."
-                break
-            aimed = goal / STEPS_TO_END / max(abs(rise), 1e-12)
-            step = min(abs(target - last.target) * min(max(aimed, 0.4), 2.0), span / 10.0)
-        beyond = next((k for k, p in enumerate(points) if p.value - base.value >= threshold), None)
-        if beyond is None:
-            return _Side(points, None, end, note)
-        edge, extra, crossing_note = self._refine(base, recorder, points[beyond - 1], points[beyond])
-        ordered = sorted([*points, *extra], key=lambda p: sign * p.at)
-        return _Side(ordered, edge, End.CROSSED, crossing_note)
-
-    @staticmethod
-    def _starts(base: _Base, points: Sequence[HeldPoint], target: float) -> list[FloatArray]:
-        last = points[-1]
-        if len(points) == 1 or points[-2].target == last.target:
-            ahead = last.x + base.tangent * (target - last.target)
-        else:
-            ahead = last.x + (last.x - points[-2].x) * (target - last.target) / (last.target - points[-2].target)
-        return [ahead, last.x]
-
-    def _refine(
-        self, base: _Base, recorder: Recorder, inner: HeldPoint, outer: HeldPoint
-    ) -> tuple[float, list[HeldPoint], str]:
-        """Where between two points the objective crosses the threshold: regula falsi on sqrt(2 delta)."""
-        threshold = threshold_of(self.level)
-        goal = math.sqrt(2.0 * threshold)
-        if outer.value - base.value <= threshold * (1.0 + self.walk.rtol):
-            return outer.at, [], ""
-        extra: list[HeldPoint] = []
-        weights, kept = [1.0, 1.0], 0
-        width = abs(outer.target - inner.target)
-        for _ in range(25):
-            low, high = (base.root(inner) - goal) * weights[0], (base.root(outer) - goal) * weights[1]
-            share = -low / (high - low)
-            share = min(max(share, 0.01), 0.99)
-            target = inner.target + share * (outer.target - inner.target)
-            point = recorder.solve(base.line, target, [inner.x + share * (outer.x - inner.x), inner.x])
-            if not math.isfinite(point.value):
-                return outer.at, extra, f"Near {target:.4g} the objective cannot be evaluated; the end is beyond it."
-            if point.value < base.value - base.slack:
-                raise _Better(point)
-            extra.append(point)
-            if abs(point.value - base.value - threshold) <= self.walk.rtol * threshold:
-                return point.at, extra, ""
-            # Illinois: the end that stays twice in a row counts half, so that both ends close in.
-            if point.value - base.value < threshold:
-                inner, weights, kept = point, [1.0, 0.5 * weights[1] if kept == 1 else 1.0], 1
-            else:
-                outer, weights, kept = point, [0.5 * weights[0] if kept == 2 else 1.0, 1.0], 2
-            if abs(outer.target - inner.target) <= 1e-7 * width:
-                break
-        jump = outer.value - inner.value
-        if jump > 0.05 * threshold:
-            return (
-                outer.at,
-                extra,
-                (
-                    f"The profile jumps by {jump:.3g} near {outer.at:.4g}, where the other parameters change over to "
-                    "another optimum; the end is put behind the jump."
-                ),
-            )
-        return outer.at, extra, ""
-
-    def _leaning(self, objective: Objective, base: _Base, side: _Side, word: str) -> str:
+    def _leaning(self, objective: Objective, base: Base, side: Side, word: str) -> str:
         """Whether an end is found only because another parameter has come to its bound."""
         if side.edge is None:
             return ""
@@ -538,7 +364,7 @@ class _Job:
             return ""
         return f"The {word} end depends on the bounds of {', '.join(others)}: without them it would lie further out."
 
-    def _profile(self, objective: Objective, base: _Base, sides: Sequence[_Side], gained: float) -> Profile:
+    def _profile(self, objective: Objective, base: Base, sides: Sequence[Side], gained: float) -> Profile:
         points = [*reversed(sides[0].points[1:]), *sides[1].points]
         order = np.argsort([p.at for p in points], kind="stable")
         points = [points[int(i)] for i in order]

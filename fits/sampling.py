@@ -25,10 +25,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fits.evaluation import FloatArray, Objective
-from fits.identifiability import (
+from fits.information import (
     Point,
+    curvature_of,
     evaluate_optimum,
-    information,
     point_of,
     ranges_of,
     scales_of,
@@ -333,7 +333,7 @@ class _Ensemble:
     def _begin(self) -> FloatArray:
         """Walkers around the optimum, shape ``(n_walkers, n)``: each depends on the seed and its number alone."""
         here = evaluate_optimum(self._objective, self._x)
-        covariance = spread(self._objective, self._x, information(self._objective, self._x, here)[0])
+        covariance = spread(self._objective, self._x, curvature_of(self._objective, self._x, here)[0])
         scale = ranges_of(self._objective, self._x)
         values, vectors = np.linalg.eigh(covariance / np.outer(scale, scale))
         root = scale[:, None] * vectors * np.sqrt(np.maximum(values, 0.0))

@@ -73,10 +73,15 @@ class CurveDescription:
     top: float  # response at high dose; below `bottom` for a falling curve
     hill: float  # slope, positive
     status: EC50Status
-    plateau_reached: bool  # whether the highest dose shows at least 90 % of the span
+    shown: float  # the part of the fitted span that the highest dose shows
     rms: float  # root mean square misfit of the Hill curve, as a fraction of the span
     lowest: float  # lowest non-zero dose
     highest: float
+
+    @property
+    def plateau_reached(self) -> bool:
+        """Whether the highest dose shows enough of the span for its end not to be an extrapolation."""
+        return self.shown >= PLATEAU
 
     @property
     def span(self) -> float:
@@ -94,9 +99,13 @@ class CurveDescription:
             ec50 = {EC50Status.BELOW: f"< {self.lowest:.4g}", EC50Status.ABOVE: f"> {self.highest:.4g}"}.get(
                 self.status, "none"
             )
+        if not self.plateau_reached:
+            beyond = f"{self.top:.4g} by extrapolation, {self.shown:.0%} of the way shown"
+            return f"EC50 {ec50}, bottom {self.bottom:.4g}, top {beyond}, Hill {self.hill:.3g}"
         return f"EC50 {ec50}, bottom {self.bottom:.4g}, top {self.top:.4g}, Hill {self.hill:.3g}"
 
 
+PLATEAU = 0.9  # of the fitted span
 MISFIT = 0.1  # rms misfit, in units of the span, beyond which a Hill curve says nothing about the points
 FLAT = 1e-6  # a span below this fraction of the largest response is numerical noise
 
@@ -124,7 +133,7 @@ def describe_points(doses: npt.ArrayLike, responses: npt.ArrayLike) -> CurveDesc
     spread = float(np.ptp(y))
     if spread <= FLAT * scale or scale == 0.0:
         middle = float(y.mean())
-        return CurveDescription(math.nan, middle, middle, math.nan, EC50Status.FLAT, True, 0.0, lowest, highest)
+        return CurveDescription(math.nan, middle, middle, math.nan, EC50Status.FLAT, 1.0, 0.0, lowest, highest)
     best = _fit(d, (y - y.min()) / spread, lowest, highest)
     bottom, top = (float(v) * spread + float(y.min()) for v in best[:2])
     ec50, slope = float(math.exp(best[2])), float(math.exp(best[3]))
@@ -136,10 +145,10 @@ def describe_points(doses: npt.ArrayLike, responses: npt.ArrayLike) -> CurveDesc
         status = EC50Status.BELOW
     elif ec50 > highest:
         status = EC50Status.ABOVE
-    reached = abs(hill(highest, bottom, top, ec50, slope) - bottom) >= 0.9 * abs(top - bottom)
+    shown = float(abs(hill(highest, bottom, top, ec50, slope) - bottom) / abs(top - bottom))
     return CurveDescription(
         ec50 if status is EC50Status.INSIDE else math.nan,
-        bottom, top, slope, status, bool(reached), misfit, lowest, highest,
+        bottom, top, slope, status, shown, misfit, lowest, highest,
     )  # fmt: skip
 
 

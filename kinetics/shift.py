@@ -16,6 +16,9 @@ UNCHANGED_EC50 = 2.0  # a dose ratio within this factor is called no shift, the 
 UNCHANGED_EMAX = 0.1  # a relative change of Emax below this is called none
 
 
+NO_SPAN = (EC50Status.FLAT, EC50Status.NOT_HILL)
+
+
 @dataclass(frozen=True)
 class Shift:
     """How one curve differs from another: EC50, Emax and Hill slope, and the dose for half the control's maximum."""
@@ -53,6 +56,12 @@ class Shift:
                 f"The EC50 {moves}, from {self.control.ec50:.3g} ({control}) to "
                 f"{self.treated.ec50:.3g}{unit} ({treated})."
             )
+        for label, side in zip(self.labels, (self.control, self.treated), strict=True):
+            if not side.plateau_reached:
+                said.append(
+                    f"{label}: the highest dose shows {side.shown:.0%} of the fitted span, so Emax and Hill slope "
+                    "cannot be compared without extrapolating."
+                )
         if not math.isnan(self.emax_ratio):
             said.append(f"Emax becomes {self.emax_ratio:.3g} times that of {control}.")
         if not math.isnan(self.delta_hill):
@@ -111,7 +120,8 @@ def compare(control: DoseResponseCurve, treated: DoseResponseCurve) -> Shift:
         scale = factor(treated.dose_unit, control.dose_unit, what="doses")
         treated = replace(treated, doses=treated.doses * scale, dose_unit=control.dose_unit)
     one, two = control.describe(), treated.describe()
-    flat = EC50Status.FLAT in (one.status, two.status)
+    flat = not {EC50Status.FLAT, EC50Status.NOT_HILL}.isdisjoint((one.status, two.status))
+    whole = one.plateau_reached and two.plateau_reached  # else the ends of the curves are extrapolated
     half = 0.5 * (one.bottom + one.top) if one.status is not EC50Status.FLAT else math.nan
     at_half = [math.nan if math.isnan(half) else curve.dose_for(half) for curve in (control, treated)]
     inside = one.status is EC50Status.INSIDE and two.status is EC50Status.INSIDE
@@ -119,8 +129,10 @@ def compare(control: DoseResponseCurve, treated: DoseResponseCurve) -> Shift:
         one,
         two,
         math.log10(two.ec50 / one.ec50) if inside else math.nan,
-        two.span / one.span if one.status is not EC50Status.FLAT else math.nan,
-        two.hill - one.hill if not flat else math.nan,
+        two.span / one.span
+        if whole and one.status not in NO_SPAN and two.status is not EC50Status.NOT_HILL
+        else math.nan,
+        two.hill - one.hill if whole and not flat else math.nan,
         at_half[1] / at_half[0] if all(math.isfinite(v) for v in at_half) else math.nan,
         control.dose_unit,
         (control.label or "control", treated.label or "treated"),

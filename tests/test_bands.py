@@ -10,7 +10,7 @@ from likelihoods import Product, Regression
 from numpy.testing import assert_allclose
 
 from fits.bands import bands, envelope, normal_draws, profile_bands
-from fits.identifiability import fisher
+from fits.information import fisher
 from fits.profiles import profiles
 from kinetics.errors import InputError, SimulationError
 

@@ -26,7 +26,8 @@ SIZES = """model sizes() compartment c=2, n=0.5; species A in c, B in n; substan
 # initial values that follow from each other
 ASSIGNED = """model assigned() compartment c=1; species A in c, B in c; A -> B; c*k*A
   A=3*q; B=2*A; k=0.2; q=1.5; end"""
-SWITCHED = "model sw() compartment c=1; species A in c; -> A; c*piecewise(r, time<ts, 0); A -> ; c*k*A; A=0; r=2; k=.3; ts=3; end"
+SWITCHED = """model switched() compartment c=1; species A in c
+  -> A; c*piecewise(r, time<ts, 0); A -> ; c*k*A; A=0; r=2; k=0.3; ts=3; end"""
 EVENTS = "model ev() compartment c=2; species A in c; A -> ; c*k*A; A=10; k=0.1; d=2; at (A<5): A=A+d; end"
 TIMED = """model timed() compartment c=1; species A in c
   -> A; c*r*(1+exp(-time)); A -> ; c*k*A; A=0; r=1; k=0.5; end"""
@@ -85,15 +86,16 @@ def test_experiments(kind):
 
 @pytest.mark.parametrize("kind", [kind for kind in EXPERIMENTS if kind != "a start other than 0"])
 def test_experiments_with_an_estimated_initial_value(kind):
-    agrees(make(load(CHAIN), parameters("A", "p", "k"), "(A + 0.1*B)*u", DATA, EXPERIMENTS[kind]))
+    agrees(make(load(CHAIN), parameters("A", "p", "k", "zz"), "(A + 0.1*B)*u", DATA, EXPERIMENTS[kind]))
 
 
-def test_a_rate_in_terms_of_itself_from_the_start():
-    agrees(
-        make(
-            load(CHAIN), parameters("k", "p"), "A", DATA, Experiment([Period(0, {"k": "k*p"}), Period(2, {"k": "k/2"})])
-        )
-    )
+@pytest.mark.parametrize("start", [0.0, -INF])
+def test_a_rate_in_terms_of_itself_from_the_start(start):
+    """Exact or not, it is right and says which."""
+    experiment = Experiment([Period(start, {"k": "k*p"}), Period(2, {"k": "k/2"})])
+    objective = compile_problem(make(load(TURNOVER), parameters("k", "p"), "A", DATA[2:], experiment), TIGHT)
+    found = agrees(objective, exact=None)
+    assert found.exact is not bool(objective.inexact)
 
 
 def test_parameters_of_some_experiments_only():
@@ -362,6 +364,13 @@ def test_differences_next_to_a_blow_up_keep_the_value():
     assert not plain.failed
     found = objective.evaluate([0.19995], derivatives=True)
     assert found.value == plain.value and found.gradient is not None and found.gradient[0] > 0.0
+
+
+def test_a_nominal_point_that_cannot_be_simulated():
+    model = load("model boom() compartment c=1; species A in c; -> A; c*k*A^2; A=1; k=0.1; end")
+    objective = compile_problem(make(model, [free("k", 5.0)], "A", DATA[:3]), TIGHT)
+    assert objective.evaluate([5.0], derivatives=True).failed
+    agrees(objective, [0.1])
 
 
 def test_a_gradient_far_from_the_point_its_mesh_was_learnt_at():

@@ -36,6 +36,8 @@ def hierarchical(model, parameters, observables, data=None, experiment=None):
 
 def inner_optimum(objective, x):
     """The least value of the flat problem over what is solved for, by a search within the bounds."""
+    if not objective.solved:
+        return objective.evaluate(x).value
     flat, full = objective.flat, objective.complete(x)
     place = [flat.names.index(name) for name in objective.solved]
     values = flat.parameters.plain(full)
@@ -50,16 +52,16 @@ def inner_optimum(objective, x):
     rng = np.random.default_rng(3)
     low, high = flat.lower[place], flat.upper[place]
     best = INF
-    for _ in range(5):
+    for _ in range(2):
         start = np.clip(full[place] + rng.normal(0.0, 0.3, len(place)), low, high)
         best = min(best, minimize(value, start, method="L-BFGS-B", bounds=list(zip(low, high, strict=True))).fun)
     return best
 
 
-def is_optimal_and_exact(objective, x=(K,), *, solved, tolerance=1e-5):
+def is_optimal_and_exact(objective, x=(K,), *, solved, step=2e-3):
     """Nothing within the bounds is better, and the gradient is that of the value."""
     assert objective.solved == solved
-    found = agrees(objective, np.array(x), tolerance=tolerance)
+    found = agrees(objective, np.array(x), step=step)
     # a search from outside ends within 1e-6 of the optimum, where the value is flat
     assert found.value <= inner_optimum(objective, x) + 1e-6
     assert set(found.details) == set(solved)
@@ -142,7 +144,7 @@ def test_several_scales_and_an_offset_share_a_noise_level(chain):
 def test_laplace_levels(chain):
     """The scale is searched: a weighted median would not be smooth."""
     objective = hierarchical(chain, [free("s"), free("sd")], [observe("s*A", "sd", distribution="laplace")])
-    found = is_optimal_and_exact(objective, (0.17, 1.9), solved=("sd",), tolerance=1e-4)
+    found = is_optimal_and_exact(objective, (0.17, 1.9), solved=("sd",), step=1e-5)  # a step that crosses no kink
     assert found.details["sd"] > 0.0
 
 
@@ -179,19 +181,22 @@ BOUNDS = {
 }
 
 
-@pytest.mark.parametrize("kind", BOUNDS)
-@pytest.mark.parametrize("distribution", ["normal", "log-normal"])
+@pytest.mark.parametrize(
+    "kind, distribution",
+    [(kind, "normal") for kind in BOUNDS]
+    + [
+        (kind, "log-normal") for kind in BOUNDS if "b" not in BOUNDS[kind][0]
+    ],  # an offset is not linear in the logarithm
+)
 def test_bounds_that_bind(chain, kind, distribution):
     bounds, solved = BOUNDS[kind]
-    if distribution == "log-normal" and "b" in bounds:
-        pytest.skip("an offset is not linear in the logarithm")
     inner = [free(name, None, *limits) for name, limits in {"sd": (1e-3, 1e3), **bounds}.items()]
     inner.sort(key=lambda parameter: solved.index(parameter.id))
     formula = "s*A + b" if "b" in bounds else "s*A"
     is_optimal_and_exact(hierarchical(chain, inner, [observe(formula, "sd", distribution=distribution)]), solved=solved)
 
 
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", range(12))
 def test_the_bounded_regression_is_the_best_one(chain, seed):
     """In random boxes that hold the optimum or not, against scipy's bounded least squares."""
     rng = np.random.default_rng(seed)
@@ -236,7 +241,7 @@ def test_the_same_optimum_as_the_flat_problem(chain):
 
 
 def test_the_curvature_is_that_of_the_profile(chain):
-    """At an optimum the Fisher information's Schur complement is the second derivative (normal noise, small residuals)."""
+    """Where residuals are zero, the Fisher information's Schur complement is the second derivative."""
     data = [measure(t, float(20.0 * np.exp(-0.3 * t) + 1.0)) for t in TIMES]
     objective = hierarchical(chain, [free("s"), free("b", lower=-5.0, upper=5.0)], "s*A + b", data)
     h = 1e-3
@@ -282,7 +287,7 @@ def test_what_cannot_be_solved_for_is_searched(chain, kind):
     assert objective.solved == solved
     assert set(objective.names) == {name for name in objective.flat.names if name not in solved}
     x = [start[name] for name in objective.names]
-    agrees(objective, x, exact=None, tolerance=1e-4 if kind == "laplace" else 1e-5)
+    agrees(objective, x, exact=None, step=1e-5 if kind == "laplace" else 2e-3)
     assert objective.evaluate(x).value == objective.flat.evaluate(objective.complete(x)).value
 
 
@@ -303,7 +308,7 @@ def test_a_level_shared_by_noise_of_several_kinds(chain, first, second):
     objective = hierarchical(chain, [free("sd")], observables, BOTH)
     start = {"k": 0.17, "sd": 1.2}
     x = [start[name] for name in objective.names]
-    is_optimal_and_exact(objective, x, solved=objective.solved, tolerance=1e-4)
+    is_optimal_and_exact(objective, x, solved=objective.solved, step=1e-5)
 
 
 # --- the protocol --------------------------------------------------------------------------------------------

@@ -11,10 +11,12 @@ from likelihoods import Counts, NormalSample, Product, Regression, Shift
 from numpy.testing import assert_allclose
 from toys import Toy
 
-from fits.identifiability import Curvature, Verdict, fisher, identifiability, ridges, threshold_of
+from fits.identifiability import Verdict, identifiability
+from fits.information import Curvature, fisher, threshold_of
 from fits.optimise import fit
 from fits.parameters import Scale
 from fits.profiles import profiles
+from fits.sloppiness import ridges
 from kinetics.errors import InputError, SimulationError
 
 RIDGE = [np.log10(2), np.log10(3), np.log10(2), 0.0]

@@ -160,15 +160,10 @@ def test_models_and_their_variants(chain):
 
 def test_a_bundled_variant():
     model = Model.load("il7_stat5_imatinib")
-    entities = model.description.entities
-    name, species = next(
-        (name, key)
-        for name, values in model.variants.items()
-        for key, value in values.items()
-        if value != entities[key].value and entities[key].kind == "species"
-    )
-    problem = make(model.variant(name), [free("zz", 1.0)], f"zz*{species}", [measure(0.0, 1.0)])
-    assert_allclose(compile_problem(problem).simulate({"zz": 2.0}), [2.0 * model.variants[name][species]], rtol=1e-12)
+    problem = make(model.variant("naive_CD4"), [free("zz")], "zz*IL7R_number", [measure(0.0, 1.0)])
+    expected = model.variants["naive_CD4"]["IL7R_number"]
+    assert expected != model.description.entities["IL7R_number"].value
+    assert_allclose(compile_problem(problem).simulate({"zz": 2.0}), [2.0 * expected], rtol=1e-12)
 
 
 def test_fixed_parameters_reach_the_model(chain):
@@ -324,6 +319,10 @@ def various(model):
     """Problems of every kind of evaluation: shared periods, events, several models, an integrator that gives up."""
     exploding = load("model boom() compartment c=1; species A in c; -> A; c*k*A^2; A=1; k=0.1; end")
     jumping = load("model jumpy() compartment c=2; species A in c; A -> ; c*k*A; A=10; k=0.1; at (A<5): A=A+3; end")
+    course = load(
+        "model m() compartment c=1; species A in c, E in c; A -> ; c*k*A*E; E -> ; c*d*E; A=10; E=1; k=1; d=1; end"
+    )
+    late = [measure(1.0, 8.0), measure(INF, 3.0)]
     two = make(
         {"a": model, "b": model.with_values(A=5.0)},
         [free("k", 0.2), free("s", 1.5, scale="log10")],
@@ -335,10 +334,11 @@ def various(model):
         "exploding": (make(exploding, [free("k", 0.1)], "A", rows()), [0.1], [0.05], [0.5]),
         "jumping": (make(jumping, [free("k", 0.2)], "A", rows()), [0.2], [0.7], None),
         "two models": (two, [0.2, 0.1], [0.4, 0.2], [0.2, 1e3]),
+        "no implicit slope": (make(course, [free("k", 0.3), free("d", 0.5)], "A", late), [0.3, 0.5], [0.1, 0.9], None),
     }
 
 
-@pytest.mark.parametrize("kind", ["shared", "exploding", "jumping", "two models"])
+@pytest.mark.parametrize("kind", ["shared", "exploding", "jumping", "two models", "no implicit slope"])
 @pytest.mark.parametrize("derivatives", [False, True])
 def test_an_evaluation_depends_on_its_point_alone(chain, kind, derivatives):
     problem, here, there, failing = various(chain)[kind]
@@ -407,6 +407,27 @@ def test_noise_and_observables_without_meaning(chain, derivatives, observable, w
     found = objective.evaluate([0.3], derivatives=derivatives)
     assert found.value == INF
     assert re.search(words, found.failure), found.failure
+
+
+@pytest.mark.parametrize("derivatives", [False, True])
+def test_a_model_value_without_a_logarithm(chain, derivatives):
+    """What log-normal noise gives no probability is a failure, in words, and no NaN."""
+    observable = observe("A - 100*k", "0.3", distribution="log-normal")
+    found = compile_problem(make(chain, [free("k", 0.01)], [observable], rows())).evaluate(
+        [0.5], derivatives=derivatives
+    )
+    assert found.value == INF
+    assert "'y'" in found.failure and "positive" in found.failure
+    assert found.gradient is None
+
+
+@pytest.mark.parametrize("derivatives", [False, True])
+@pytest.mark.parametrize("x", [math.nan, INF, 1e3])
+def test_points_that_are_no_numbers(chain, x, derivatives):
+    found = compile_problem(make(chain, [free("k", 0.2, scale="log10")], "A", rows())).evaluate(
+        [x], derivatives=derivatives
+    )
+    assert found.value == INF and "'k'" in found.failure
 
 
 def test_a_negative_initial_concentration(chain):

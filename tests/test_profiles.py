@@ -12,10 +12,12 @@ from numpy.testing import assert_allclose
 from toys import Decay, Guarded, Rosenbrock
 
 from fits.evaluation import Evaluation
-from fits.identifiability import Verdict, fisher
+from fits.identifiability import Verdict
+from fits.information import fisher
 from fits.optimise import fit
-from fits.profiles import End, Walk, profile, profile_quantity, profiles
+from fits.profiles import profile, profile_quantity, profiles
 from fits.store import Store
+from fits.walk import End, Walk
 from kinetics.errors import InputError, SimulationError, UnknownName
 
 KINDS = [{}, {"least_squares": False, "hessian": True}, {"least_squares": False}]

@@ -31,7 +31,7 @@ def test_tidy_table():
     assert [str(dose) for dose in curve.doses] == ["1 nM", "10 nM"]
     assert [point.response for point in curve.arm("drug").points] == [0.1, 1.0]
     assert curve.notes == ()
-    assert pickle.loads(pickle.dumps(curve)) == curve
+    assert repr(pickle.loads(pickle.dumps(curve))) == repr(curve)
 
 
 @pytest.mark.parametrize(
