@@ -23,12 +23,14 @@ def main() -> int:
     arguments = parser.parse_args()
 
     from fits.optimise import fit
+    from fits.starts import StartDesign
 
     module, _, function = arguments.objective.partition(":")
     objective = getattr(importlib.import_module(module), function)() if function else Decay()
     # A few more than needed, because faster workers take more starts than slower ones.
     n_starts = arguments.workers * arguments.late * 13 // 10
-    result = fit(objective, n_starts=n_starts, workers=arguments.workers)
+    design = StartDesign(candidates=1)  # what a start leaves behind does not depend on how many candidates it had
+    result = fit(objective, n_starts=n_starts, workers=arguments.workers, design=design)
     by_worker: dict[int, list[tuple[str, int, int]]] = {}
     for start in result.starts:
         seen = start.circumstances

@@ -66,7 +66,9 @@ def peer_problem(file: str, began: float, folder: str) -> dict[str, Any]:
     found["objective_ms"] = cpu_ms(lambda: problem.objective(nominal))
     import amici.sim.sundials as asd
 
-    solver = problem.objective.amici_solver
+    # Priors make the objective a sum, of which one part has the solver.
+    parts = getattr(problem.objective, "_objectives", [problem.objective])
+    solver = next(part.amici_solver for part in parts if hasattr(part, "amici_solver"))
     for mode, method in (
         ("forward", asd.SensitivityMethod.forward),
         ("adjoint", asd.SensitivityMethod.adjoint),

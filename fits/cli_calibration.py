@@ -16,7 +16,7 @@ def add(command: Command) -> None:
         "kinetics check problem.yaml\nkinetics check petab_folder --no-gradient --json",
     )  # fmt: skip
     _problem(check)
-    check.add_argument("--seed", type=int, default=0, metavar="N", help="of the point where the gradient is checked (0)")
+    check.add_argument("--seed", type=int, default=0, metavar="N", help="of the point where the gradient is tried (0)")
     check.add_argument("--no-gradient", action="store_true", help="leave the gradient out, which takes longest")
 
     fit = command(
@@ -32,7 +32,7 @@ def add(command: Command) -> None:
         "--workers", type=int, default=1, metavar="N",
         help="processes (1: this one); from 2 on, a start that crashes or hangs costs itself only",
     )  # fmt: skip
-    fit.add_argument("--store", metavar="FILE", help="keep every finished start; the same command again goes on from it")
+    fit.add_argument("--store", metavar="FILE", help="keep every finished start; the same command goes on from it")
     search = fit.add_argument_group("the search")
     search.add_argument(
         "--sampling", default="latin-hypercube", choices=("latin-hypercube", "sobol", "prior"),
@@ -65,7 +65,7 @@ def add(command: Command) -> None:
 
     sample = command(
         "sample", "uncertainty:sample_command", "Sample the posterior with an ensemble of walkers, with diagnostics.",
-        "kinetics sample fit.sqlite --steps 2000 --seed 1\nkinetics sample fit.sqlite --steps 5000 --seed 1   # goes on",
+        "kinetics sample fit.sqlite --steps 2000 --seed 1\nkinetics sample fit.sqlite --steps 5000 --seed 1  # more",
     )  # fmt: skip
     _fitted(sample, "STORE", "store of a fit; finished chunks of the chain are kept in it")
     sample.add_argument("--steps", type=int, default=1000, metavar="N", help="length of the whole chain (1000)")

@@ -69,7 +69,8 @@ def calibrated_model(problem: Problem, values: Mapping[str, float], model: str =
     ]
     if replaced:
         notes.append(
-            f"The initial assignment of {', '.join(replaced)} was replaced by the value, which it would have overridden."
+            f"The initial assignment of {', '.join(replaced)} was replaced by the value, which it would have "
+            "overridden."
         )
     outside = sorted(set(values) - set(mine))
     if outside:
@@ -79,9 +80,10 @@ def calibrated_model(problem: Problem, values: Mapping[str, float], model: str =
         )
     conditions = sorted({target for target in _set_by_conditions(problem, chosen)})
     if conditions:
+        listed = ", ".join(conditions[:12]) + (", ..." if len(conditions) > 12 else "")
         notes.append(
-            f"Experiments of the problem set {', '.join(conditions[:12])}{', ...' if len(conditions) > 12 else ''}; here "
-            "these have the model's own values, and export --petab writes the experiments."
+            f"Experiments of the problem set {listed}; here these have the model's own values, and export --petab "
+            "writes the experiments."
         )
     return CalibratedModel(chosen.name, _with_notes(sbml, notes), {**own, **mine}, tuple(notes))
 

@@ -143,9 +143,8 @@ def inexact_sentences(inexact: Mapping[str, str], total: int) -> list[str]:
 
 def inexact_of(objective: Objective) -> dict[str, str]:
     """Parameters whose gradient is by finite differences, and why; empty where the objective does not say."""
-    found = getattr(objective, "inexact", None)
-    if found is None:  # what is solved for inside is as exact as the problem around it
-        found = getattr(getattr(objective, "flat", None), "inexact", {})
+    whole = getattr(objective, "flat", objective)  # what is solved for inside is as exact as the problem around it
+    found = {**getattr(whole, "inexact", {}), **getattr(getattr(whole, "terms", None), "inexact", {})}
     return {name: why for name, why in found.items() if name in objective.names}
 
 

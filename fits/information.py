@@ -102,12 +102,14 @@ def evaluate_optimum(objective: Objective, x: FloatArray) -> Evaluation:
     return found
 
 
-def curvature_of(objective: Objective, x: FloatArray, here: Evaluation) -> tuple[FloatArray, Curvature]:
-    """The curvature of the objective at ``x``, shape ``(n, n)``, from the best source it offers."""
-    if here.hessian is not None:
+def curvature_of(
+    objective: Objective, x: FloatArray, here: Evaluation, *, differences: bool = False
+) -> tuple[FloatArray, Curvature]:
+    """The curvature of the objective at ``x``, shape ``(n, n)``, from the best source it offers, or by differences."""
+    if here.hessian is not None and not differences:
         matrix = np.asarray(here.hessian, dtype=float)
         return 0.5 * (matrix + matrix.T), Curvature.HESSIAN
-    if here.jacobian is not None:
+    if here.jacobian is not None and not differences:
         return np.asarray(here.jacobian.T @ here.jacobian, dtype=float), Curvature.GAUSS_NEWTON
     matrix = np.empty((len(x), len(x)))
     for i in range(len(x)):
@@ -166,13 +168,21 @@ class Fisher:
         return (low if low > self.lower[i] else None, high if high < self.upper[i] else None)
 
 
-def fisher(objective: Objective, optimum: Point, *, scales: Mapping[str, Scale | str] | None = None) -> Fisher:
+def fisher(
+    objective: Objective,
+    optimum: Point,
+    *,
+    scales: Mapping[str, Scale | str] | None = None,
+    differences: bool = False,
+) -> Fisher:
     """The Fisher information at an optimum.
 
     Args:
         objective: what was minimised; half a sum of squares, a Hessian, or at least gradients.
         optimum: where, as a vector, by name, or as the result of a fit.
         scales: by name, for words about the parameters; an objective made from a problem knows them itself.
+        differences: take the observed information, by finite differences of the gradient, instead of the expected one
+            the objective offers; it holds whatever the gradient does, priors and further terms included.
 
     Raises:
         InputError: the optimum does not fit the objective.
@@ -180,7 +190,7 @@ def fisher(objective: Objective, optimum: Point, *, scales: Mapping[str, Scale |
     """
     x = point_of(objective, optimum)
     here = evaluate_optimum(objective, x)
-    matrix, curvature = curvature_of(objective, x, here)
+    matrix, curvature = curvature_of(objective, x, here, differences=differences)
     gradient = slope_of(here)
     lower, upper = np.array(objective.lower, dtype=float), np.array(objective.upper, dtype=float)
     held = ((x <= lower) & (gradient > 0)) | ((x >= upper) & (gradient < 0))

@@ -288,6 +288,7 @@ class ProblemObjective:
         scaled_model, scaled_sigma = by_model * scale, by_sigma * scale
         hessian = scaled_model.T @ (weights[0][:, None] * scaled_model)
         hessian += scaled_sigma.T @ (weights[1][:, None] * scaled_sigma)
+        hessian += np.diag(self._prior_curvatures(values))
         residuals = jacobian = None
         if self.least_squares:
             residuals = self.likelihood.residuals(simulated, sigma)
@@ -309,6 +310,17 @@ class ProblemObjective:
             value = values[parameter.id]
             slopes[index] = -parameter.prior.slope(value) * parameter.scale.slope(value)
         return slopes
+
+    def _prior_curvatures(self, values: Mapping[str, float]) -> FloatArray:
+        """Second derivatives of -log prior on the search scale where they are positive, shape ``(n,)``."""
+        found = np.zeros(len(self._names))
+        for index, parameter in enumerate(self.parameters.free):
+            if parameter.prior is not None:
+                at = parameter.scale.scaled(values[parameter.id])
+                near = [{**values, parameter.id: parameter.scale.plain(at + step)} for step in (STEP, -STEP)]
+                up, down = (self._prior_slopes(moved)[index] for moved in near)
+                found[index] = max(0.0, (up - down) / (2.0 * STEP))
+        return np.where(np.isfinite(found), found, 0.0)
 
     def _exact_slopes(
         self,

@@ -157,7 +157,7 @@ def _race(
     """Where the winning candidate began, how far it got, and why it paused; ``None`` if no point can be evaluated.
 
     The values of random points say little about where they lead, those after a few steps much: on the PEtab problem
-    of Boehm et al. (2014) one random start in eight finds the optimum, and two in three races of eight do.
+    of Boehm et al. (2014) one random start in eight finds the optimum, and more than half of the races of eight do.
     """
     lower, upper = np.asarray(objective.lower, dtype=float), np.asarray(objective.upper, dtype=float)
     scale = search_range(objective, search.design, search.seed)

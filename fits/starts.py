@@ -36,7 +36,7 @@ class StartDesign:
 
     sampling: Sampling = Sampling.LATIN_HYPERCUBE
     candidates: int = 8
-    heat: int = 20  # evaluations each candidate may search before the best of them goes on alone
+    heat: int = 25  # evaluations each candidate may search before the best of them goes on alone
     box: Mapping[str, tuple[float, float]] = field(default_factory=dict)  # search scale; instead of the bounds
 
     def __post_init__(self) -> None:

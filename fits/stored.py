@@ -11,11 +11,13 @@ import os
 import sqlite3
 from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
+from fits.checking import ToleranceCheck
 from fits.evaluation import FloatArray, Objective
+from fits.gradient_check import inexact_of, inexact_sentences
 from fits.hierarchical import HierarchicalObjective
 from fits.objective import Gradients, ProblemObjective, compile_problem
 from fits.parameters import Scale
@@ -56,6 +58,26 @@ def flat_of(objective: Objective) -> ProblemObjective:
     if not isinstance(found, ProblemObjective):
         raise InputError(f"expected the objective of a problem, got {type(objective).__name__}")
     return found
+
+
+def flat_result(objective: Objective, result: FitResult) -> FitResult:
+    """The same starts as points of the flat problem, which has a solver to make tighter."""
+    complete = getattr(objective, "complete", None)
+    flat = flat_of(objective)
+    if flat is objective or complete is None:
+        return result
+    starts = tuple(start if start.reason.failed else replace(start, x=complete(start.x)) for start in result.starts)
+    return replace(result, names=flat.names, lower=flat.lower, upper=flat.upper, starts=starts)
+
+
+def fit_sentences(objective: Objective, result: FitResult, checked: ToleranceCheck | None) -> tuple[str, ...]:
+    """The answer in words: the fit's own, tolerances, gradients."""
+    # The reasons below say more than the result, which only knows that some derivatives were not exact.
+    said = [text for text in result.sentences() if not text.startswith("Derivatives are finite differences")]
+    if checked is not None:
+        said.append(checked.sentence)
+    said += inexact_sentences(inexact_of(objective), len(objective.names))
+    return tuple(said)
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal
 
+from kinetics.dependencies import names_in
 from kinetics.errors import UnsupportedModel
 from kinetics.expression import TIME, Call, Expression, nodes
 from kinetics.mathml import FunctionTable, from_mathml
@@ -92,6 +93,7 @@ class Description:
     events: tuple[Event, ...]
     time_terms: tuple[tuple[str, float, int, float], ...] | None
     notes: str
+    laws: Mapping[str, frozenset[str]] = field(default_factory=dict)  # reaction -> symbols of its kinetic law
     switches: tuple[Expression, ...] = ()  # what time is compared with: numbers, or formulas in constants
 
     def of_kind(self, kind: Kind) -> tuple[str, ...]:
@@ -121,6 +123,9 @@ class Description:
                 if not isinstance(formula, str):
                     for symbol in formula.names:
                         users.setdefault(symbol, set()).add(target)
+        for reaction, symbols in self.laws.items():
+            for symbol in symbols:
+                users.setdefault(symbol, set()).add(reaction)
         for entity in self.entities.values():  # a concentration follows from the volume, or is assigned for any volume
             assigned = entity.id in self.initial and not entity.amount
             if entity.kind == "species" and (entity.stated_as_amount or assigned):
@@ -302,6 +307,7 @@ def describe_sbml(sbml: str) -> Description:
         events,
         time_terms,
         model.getNotesString() or "",
+        _laws(model),
         _switches(model, events, assignments.values(), functions) if "symbols/time" in sbml else (),
     )
 
@@ -318,6 +324,16 @@ def _event(event: Any, functions: FunctionTable) -> Event:
         trigger.getPersistent() if trigger is not None and trigger.isSetPersistent() else True,
         event.getUseValuesFromTriggerTime(),
     )
+
+
+def _laws(model: Any) -> dict[str, frozenset[str]]:
+    """The symbols of each kinetic law: what an initial assignment depends on that reads a reaction."""
+    found = {}
+    for reaction in (model.getReaction(index) for index in range(model.getNumReactions())):
+        law = reaction.getKineticLaw()
+        if law is not None and law.isSetMath():
+            found[reaction.getId()] = names_in(law.getMath())
+    return found
 
 
 def _switches(

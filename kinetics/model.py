@@ -251,6 +251,19 @@ class Model:
         if not self._checked.missing:
             return
         missing = missing_behind(self.sbml, names) - self.values.keys() - set(given)
+        entities = self.description.entities
+        without_law = sorted(name for name in missing if name in entities and entities[name].kind == "reaction")
+        if without_law:
+            raise MissingValue(
+                f"reaction {without_law[0]!r} of model {self.name!r} has no kinetic law, and the requested result "
+                "depends on it; expected a rate in the file"
+            )
+        settable = {name for name in missing if name in entities and entities[name].settable}
+        if missing - settable:
+            raise MissingValue(
+                f"model {self.name!r} gives no value for {sorted(missing - settable)[0]!r}, which the requested result "
+                "depends on and which can be stated in the file only"
+            )
         if missing:
             raise MissingValue(
                 f"model {self.name!r} gives no value for {', '.join(sorted(map(repr, missing)))}, "

@@ -2,7 +2,9 @@
 
 Order at the start of each period, as in PEtab v2: the values of all changes are evaluated on the state just
 before it, then all are applied at once, then the integration goes on; at the very start the model is first
-brought to its initial state, and initial assignments that follow from changed values are evaluated again.
+brought to its initial state, and initial assignments that follow from changed constants are evaluated again.
+Values passed as ``parameters`` come before that, so initial assignments follow them whatever they are; a species
+that the first period sets is a dose, and nothing follows it.
 At the time where a period starts, read-outs show the state after its changes.
 """
 

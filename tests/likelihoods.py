@@ -32,7 +32,7 @@ class Regression(Toy):
 
     @property
     def best(self):
-        return np.linalg.lstsq(self.design, self.data)[0]
+        return np.linalg.lstsq(self.design, self.data, rcond=None)[0]
 
     @property
     def covariance(self):

