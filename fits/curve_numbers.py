@@ -199,6 +199,12 @@ class Points:
         self._objective = ProblemObjective(inner, solver, gradients)
 
     @property
+    def symbols(self) -> frozenset[str]:
+        """Names that the formulas of the points use."""
+        assert self._objective is not None
+        return frozenset().union(*(f.names for trial in self._objective.trials for f in trial.formulas))
+
+    @property
     def inexact(self) -> Mapping[str, str]:
         return {} if self._objective is None else self._objective.inexact
 

@@ -391,6 +391,8 @@ class TrialDerivatives:
             if index not in self._meshes and self._learning:
                 self._meshes[index] = result.mesh
             found = result.values
+            if not sampled:
+                trajectory(grid)
             values = sampled[0][1][np.searchsorted(sampled[0][0], grid)]
         places = np.searchsorted(grid, finite)
         rows = np.nonzero(inside)[0]

@@ -95,12 +95,14 @@ class HierarchicalObjective:
     def evaluate(self, x: npt.ArrayLike, *, derivatives: bool = False) -> Evaluation:
         flat = self.flat
         try:
-            values, tables = self._completed(x)
+            with self.flat.lock:
+                values, tables = self._completed(x)
             details = {name: values[name] for name in self.solved}
             if not derivatives:
                 simulated, sigma = flat.read(tables, values)
                 value = float(np.sum(flat.likelihood.nllh(simulated, sigma))) - flat.log_prior(values)
-                return Evaluation(value, details=details)
+                plain = Evaluation(value, details=details)
+                return plain if flat.terms is None else flat.terms.added(plain, values, False)
         except (SimulationError, InputError) as error:
             return Evaluation(np.inf, failure=f"{type(error).__name__}: {error}")
         found = flat.evaluate(flat.parameters.scaled(values), derivatives=True)
@@ -119,7 +121,7 @@ class HierarchicalObjective:
             hessian=hessian,
             residuals=None,
             jacobian=None,
-            details=details,
+            details={**found.details, **details},
         )
 
     def complete(self, x: npt.ArrayLike) -> FloatArray:
@@ -189,14 +191,15 @@ class HierarchicalObjective:
 def find_inner(objective: ProblemObjective) -> tuple[Inner, ...]:
     """What of a problem can be solved for.
 
-    A parameter qualifies if it is free, has no prior, enters nothing that is simulated, and enters observables linearly
-    as a scale or offset, or is a noise level all by itself; the measurements that share it must share their noise.
+    A parameter qualifies if it is free, has no prior, enters nothing that is simulated nor a further term, and enters
+    observables linearly as a scale or offset, or is a noise level all by itself; the measurements that share it must
+    share their noise.
     """
     likelihood = objective.likelihood
     censored = np.isnan(likelihood.values)
     free = {p.id for p in objective.parameters.free if p.prior is None}
-    if objective.problem.terms:
-        return ()
+    if objective.terms is not None:
+        free -= objective.terms.symbols
     for trial in objective.trials:
         free -= set(trial.model.description.entities)
         for stage in trial.stages:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal
 
@@ -57,6 +58,7 @@ class ProblemObjective:
         self._runners = [self._runners[order[id(trial)]] for trial in self.trials]
         self._overrides = {id(model): self._overridden(model) for model in problem.models.values()}
         self._derivatives: list[TrialDerivatives] | None = None
+        self.lock = threading.RLock()
         self.terms: TermSet | None = None
         if problem.terms:
             from fits.terms import TermSet  # which needs objectives of its own
@@ -155,7 +157,8 @@ class ProblemObjective:
             )
         try:
             values = self.parameters.plain(vector)
-            return self._evaluate(vector, values, derivatives)
+            with self.lock:  # runners and meshes are one evaluation's own
+                return self._evaluate(vector, values, derivatives)
         except SimulationError as error:
             return Evaluation(np.inf, failure=f"{type(error).__name__}: {error}")
         except InputError as error:  # a value that cannot be, such as a negative concentration, is data too
@@ -172,7 +175,8 @@ class ProblemObjective:
         Raises:
             SimulationError, InputError: an experiment cannot be simulated at these values.
         """
-        simulated, sigma = self.read(self.tables(values), values)
+        with self.lock:
+            simulated, sigma = self.read(self.tables(values), values)
         self.check(simulated, sigma)
         return simulated, sigma
 
@@ -208,6 +212,13 @@ class ProblemObjective:
             row = self.problem.measurements[int(np.argmax(~np.isfinite(simulated)))]
             raise SimulationError(
                 f"observable {row.observable!r} is not finite in experiment {row.experiment!r} at time {row.time:g}"
+            )
+        logarithmic = (self.likelihood.transformation != 0) & ~(simulated > 0.0)
+        if np.any(logarithmic):
+            row = self.problem.measurements[int(np.argmax(logarithmic))]
+            raise SimulationError(
+                f"observable {row.observable!r} has logarithmic noise and must be positive, got "
+                f"{simulated[int(np.argmax(logarithmic))]:g} in experiment {row.experiment!r} at time {row.time:g}"
             )
         if not np.all(sigma > 0.0) or not np.all(np.isfinite(sigma)):
             bad = int(np.argmax(~((sigma > 0.0) & np.isfinite(sigma))))

@@ -22,6 +22,11 @@ def _axes(ax: Axes | None) -> Axes:
     return new_axes() if ax is None else ax
 
 
+def _words(text: str) -> str:
+    """Text as it stands: matplotlib reads mathematics between dollar signs, and stumbles over control characters."""
+    return "".join(c if c.isprintable() else "?" for c in text).replace("$", r"\$")
+
+
 def plot_waterfall(result: FitResult, ax: Axes | None = None) -> Axes:
     """The objective of every start above the best, ascending; open circles have not converged."""
     from kinetics.plotting import COLOURS, GREY
@@ -59,7 +64,7 @@ def plot_panel(panel: Panel, ax: Axes | None = None) -> Axes:
         lengths = np.nan_to_num(np.abs([middle - series.low, series.high - middle]), posinf=0.0)
         ax.errorbar(
             series.x, middle, yerr=lengths, fmt="none" if many else MARKERS[number % len(MARKERS)], markersize=4.5,
-            linewidth=0, elinewidth=0.9, label=None if many else series.label, **style,
+            linewidth=0, elinewidth=0.9, label=None if many else _words(series.label), **style,
         )  # fmt: skip
         if many:
             ax.plot(series.x, middle, ".", **style)
@@ -69,7 +74,7 @@ def plot_panel(panel: Panel, ax: Axes | None = None) -> Axes:
         ax.set_xscale("symlog", linthresh=min(positive), linscale=0.5)
         if all(x >= 0.0 for series in panel.series for x in series.x.tolist()):
             ax.set_xlim(left=-0.1 * min(positive) if len(positive) < _count(panel) else 0.8 * min(positive))
-    ax.set(xlabel=panel.x_label, ylabel=panel.y_label, title=panel.title)
+    ax.set(xlabel=_words(panel.x_label), ylabel=_words(panel.y_label), title=_words(panel.title))
     if not many and (len(panel.series) > 1 or panel.series[0].label):
         ax.legend(fontsize="small")
     return ax
@@ -90,5 +95,5 @@ def plot_profile(profile: Profile, ax: Axes | None = None) -> Axes:
     ax.axvline(profile.scale.plain(profile.optimum), color=COLOURS[1], linewidth=1.0)
     if profile.scale.value != "lin":
         ax.set_xscale("log")
-    ax.set(xlabel=profile.name, ylabel="objective above its minimum", ylim=(-0.05, 2.0 * profile.threshold))
+    ax.set(xlabel=_words(profile.name), ylabel="objective above its minimum", ylim=(-0.05, 2.0 * profile.threshold))
     return ax

@@ -311,6 +311,13 @@ class TermSet:
             self.ids.append(name)
             self._compiled.append(term.compile(problem, self._points))
         self._points.compile(solver, gradients)
+        noise = [term.error for term in problem.terms if isinstance(term, NormalisedCurve)]
+        self._named = frozenset(name for name in noise if isinstance(name, str))
+
+    @property
+    def symbols(self) -> frozenset[str]:
+        """Names that the terms use beside what is simulated, such as their noise levels."""
+        return self._points.symbols | self._named
 
     @property
     def inexact(self) -> Mapping[str, str]:

@@ -116,6 +116,10 @@ class Description:
 
     def depends_on(self, names: Iterable[str]) -> frozenset[str]:
         """Initial assignments whose value follows from ``names``, directly or through other assignments."""
+        return self.following(names) & self.initial.keys()
+
+    def following(self, names: Iterable[str]) -> frozenset[str]:
+        """What is assigned, at the start or always, and follows from ``names``."""
         reached = set(names)
         users: dict[str, set[str]] = {}
         for table in (self.initial, self.assignments):
@@ -136,7 +140,7 @@ class Description:
                 if target not in reached:
                     reached.add(target)
                     frontier.append(target)
-        return frozenset(reached - set(names)) & self.initial.keys()
+        return frozenset(reached - set(names))
 
     def in_order(self, targets: Iterable[str]) -> tuple[str, ...]:
         """Initial assignments ordered so that each comes after those it needs."""

@@ -34,6 +34,9 @@ class Runner:
         varying = any(e.kind == "stoichiometry" and e.rule for e in description.entities.values())
         self.shares = not description.events and not varying
         self._shared: dict[tuple[object, ...], tuple[Snapshot, list[FloatArray]]] = {}
+        self._ruled_compartments = [
+            e.id for e in description.entities.values() if e.kind == "compartment" and e.rule == "assignment"
+        ]
         self._orders: dict[frozenset[str], tuple[str, ...]] = {}
         self.values: dict[str, float] = {}
         self.symbols: Mapping[str, float] = {}
@@ -77,9 +80,11 @@ class Runner:
         """
         description, changed = self.model.description, set(changed)
         kept = {*changed, *keep}
-        for name in changed:  # an initial concentration stays what the file says when the volume changes
-            if description.entities[name].kind == "compartment":
-                self._keep_concentrations(name, now)
+        # An initial concentration stays what the file says when the volume changes, be it by a rule.
+        resized = [name for name in changed if description.entities[name].kind == "compartment"]
+        resized += [name for name in self._ruled_compartments if name in description.following(changed)]
+        for name in resized:
+            self._keep_concentrations(name, now)
         key = frozenset(changed) | {f"-{name}" for name in kept}
         if key not in self._orders:
             self._orders[key] = description.in_order(description.depends_on(changed) - kept)

@@ -156,6 +156,9 @@ class Variational:
                 tolerance (the trajectory is less accurate than ``tolerance`` asks for).
         """
         times = np.asarray(times, float)
+        if not len(self._moving) or not weights.shape[1]:  # nothing moves
+            still = np.zeros((len(times), len(self.equations.states), weights.shape[1]))
+            return Sensitivities(still, times, 0.0, 0)
         if len(times) == 1:
             return Sensitivities(np.asarray(start, float)[None], times, 0.0, 0)
         steps = _first_mesh(times) if mesh is None else np.union1d(mesh, times)

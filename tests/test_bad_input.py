@@ -99,7 +99,7 @@ def test_what_is_not_settable_says_why():
 
 # --- values --------------------------------------------------------------------------------------------------
 
-NO_NUMBERS = [math.nan, math.inf, -math.inf, None, "abc", "3 nM", [1.0], np.array([1.0, 2.0]), object(), 1j]
+NO_NUMBERS = [math.nan, math.inf, -math.inf, None, "abc", "3 nM", [1.0], np.array([1.0, 2.0]), pytest.param(object(), id="an object"), 1j]
 
 
 @pytest.mark.parametrize("value", NO_NUMBERS, ids=repr)
@@ -114,7 +114,7 @@ def test_values_of_a_model_are_finite_numbers_when_they_are_given(decay, value):
         decay.with_values(k=value)
 
 
-@pytest.mark.parametrize("value", [math.nan, math.inf, None, [1.0], object(), 1j, ""], ids=repr)
+@pytest.mark.parametrize("value", [math.nan, math.inf, None, [1.0], pytest.param(object(), id="an object"), 1j, ""], ids=repr)
 def test_values_of_a_condition_are_checked_when_it_is_made(value):
     with pytest.raises(InputError, match="'k'"):
         Condition({"k": value})
@@ -161,7 +161,7 @@ def test_broken_formulas_are_formula_errors(decay, formula):
     "times",
     [[], (), np.array([]), [1.0, 1.0], [2.0, 1.0], [math.nan], [0.0, math.nan], [-1.0], [-math.inf], [math.inf, 1.0],
      [math.inf, math.inf], [1.0, math.inf, math.inf], None, "soon", ["1 florp"], [None], [[0.0, 1.0]], np.zeros((2, 2)),
-     {"a": 1}, object()],
+     {"a": 1}, pytest.param(object(), id="an object")],
     ids=repr,
 )  # fmt: skip
 def test_times_are_increasing_numbers(decay, times):

@@ -499,7 +499,7 @@ def test_progress_appears_on_a_terminal_after_two_seconds(quiet):
 
     code = (
         "import argparse, time; from fits.commands.common import heartbeat\n"
-        f"with heartbeat('simulating', argparse.Namespace(quiet={quiet})): time.sleep(3.5)"
+        f"with heartbeat('simulating', argparse.Namespace(quiet={quiet})): time.sleep(6)"
     )
     reader, writer = pty.openpty()
     fcntl.ioctl(writer, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))

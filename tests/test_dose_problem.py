@@ -188,7 +188,8 @@ def test_read_outs_that_cannot_be_fitted(antagonist):
         (kin.Readout.at("C", 5.0).fraction_positive(0.1, 0.5), "fraction of cells above a gate"),
     ):
         with pytest.raises(InputError, match=message):
-            DoseProblem(antagonist, kin.DoseProtocol("L", [1.0], readout), curve_of(occupancy(5.0)), chosen, **AS_IS).problem()
+            protocol = kin.DoseProtocol("L", [1.0], readout)
+            DoseProblem(antagonist, protocol, curve_of(occupancy(5.0)), chosen, **AS_IS).problem()
     percent = kin.DoseProtocol("L", [1.0], kin.Readout.at("C", 5.0).percent_of_maximum())
     with pytest.raises(InputError, match="a normalised read-out has no free scale"):
         DoseProblem(antagonist, percent, curve_of(occupancy(5.0)), chosen, **{**AS_IS, "scale": "estimate"}).problem()
@@ -216,9 +217,15 @@ def test_joined_problems_share_parameters(antagonist, protocol):
     """The same truth seen through two scales."""
     made = [
         DoseProblem(
-            antagonist, protocol, curve_of(factor * occupancy(5.0)), {"k_off": (0.02, 200.0)}, dataset=name,
-            scale="estimate", offset="none", noise=0.1 * factor,
-        ).problem()  # fmt: skip
+            antagonist,
+            protocol,
+            curve_of(factor * occupancy(5.0)),
+            {"k_off": (0.02, 200.0)},
+            scale="estimate",
+            offset="none",
+            noise=0.1 * factor,
+            dataset=name,
+        ).problem()
         for name, factor in (("one", 3.0), ("two", 70.0))
     ]
     problem = join_problems("both", made)

@@ -215,7 +215,8 @@ def load(args: argparse.Namespace) -> Model:
         model.entity(name)
     if model.entry is None:
         for text in model.warnings:
-            warn(f"warning: {text}", args)
+            short = text if len(text) <= 160 else text[:120].rsplit(" ", 1)[0] + " ... ('kinetics validate' shows all of it)"
+            warn(f"warning: {short}", args)
     return model
 
 
