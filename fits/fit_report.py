@@ -13,7 +13,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fits.checking import ToleranceCheck, tolerance_check
 from fits.gradient_check import GradientCheck, gradient_check
 from fits.identifiability import Identifiability, identifiability
 from fits.panels import Panel, panels
@@ -22,6 +21,7 @@ from fits.profiles import Profile, profiles
 from fits.report import _STYLE, _e, _image, _linked, _number, _table
 from fits.stored import StoredFit, fit_sentences, flat_of, flat_result
 from fits.terms import Hinge, ReportedNumber
+from fits.tolerance_check import ToleranceCheck, check_tolerances
 from fits.walk import Walk
 from kinetics.errors import InputError, KineticsError, SimulationError
 
@@ -85,7 +85,7 @@ def make_report(fit: StoredFit, *, gradient: bool = True) -> FitReport:
         terms = {name: float(value[0]) for name, value in predictions.items() if len(value) == 1}
     title, sources = _said(fit)
     return FitReport(
-        fit, title, sources, tolerance_check(flat, flat_result(fit.objective, fit.result)), checked, judged, found,
+        fit, title, sources, check_tolerances(flat, flat_result(fit.objective, fit.result)), checked, judged, found,
         panels(flat, values), tuple(zip(simulated.tolist(), sigma.tolist(), strict=True)), terms, tuple(troubles),
     )  # fmt: skip
 

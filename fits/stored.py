@@ -15,7 +15,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
-from fits.checking import ToleranceCheck
 from fits.evaluation import FloatArray, Objective
 from fits.gradient_check import inexact_of, inexact_sentences
 from fits.hierarchical import HierarchicalObjective
@@ -26,6 +25,7 @@ from fits.problem_file import bundled_problems, problem_path, read_problem
 from fits.provenance import Provenance, collect, without_place
 from fits.result import FitResult, StartRecord, assemble, read_fit
 from fits.store import Store, StoreMismatch, read_store
+from fits.tolerance_check import ToleranceCheck
 from kinetics.engine import Solver
 from kinetics.errors import InputError, ModelNotFound
 

@@ -13,7 +13,7 @@ from numpy.testing import assert_allclose
 from petab_text import spoiled, write_files
 from toys import Hopeless, Rosenbrock
 
-from fits.checking import Level, check_problem, lint, tolerance_check
+from fits.checking import Level, check_problem, lint
 from fits.evaluation import Evaluation
 from fits.gradient_check import LARGEST, check_point, gradient_check, inexact_sentences
 from fits.hierarchical import HierarchicalObjective
@@ -22,6 +22,7 @@ from fits.optimise import fit
 from fits.parameters import Parameter, ParameterSet, Scale
 from fits.petab import read_petab
 from fits.problem import Measurement, Observable, Problem, replace_problem
+from fits.tolerance_check import check_tolerances
 from kinetics.engine import Solver
 from kinetics.errors import InputError, SimulationError
 from kinetics.experiment import Experiment
@@ -242,7 +243,7 @@ def test_an_undefined_symbol_is_an_error_in_words(problem):
 
 def test_a_tighter_solver_changes_nothing(problem):
     objective = compile_problem(problem)
-    found = tolerance_check(objective, fit(objective, n_starts=2, progress=False))
+    found = check_tolerances(objective, fit(objective, n_starts=2, progress=False))
     assert not found.changes_conclusion
     assert abs(found.difference) < 1e-4  # rtol 1e-8 and sigma 0.01: residuals to 1e-6
     assert "it changes nothing" in found.sentence
@@ -250,6 +251,6 @@ def test_a_tighter_solver_changes_nothing(problem):
 
 def test_a_loose_solver_is_found_out(problem):
     objective = compile_problem(problem, Solver(0.05, 0.05))
-    found = tolerance_check(objective, fit(objective, n_starts=2, progress=False))
+    found = check_tolerances(objective, fit(objective, n_starts=2, progress=False))
     assert found.changes_conclusion
     assert "fit again with tighter tolerances" in found.sentence

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from fits.checking import ToleranceCheck, check_problem, tolerance_check
+from fits.checking import check_problem
 from fits.commands.common import (
     aligned,
     heartbeat,
@@ -25,6 +25,7 @@ from fits.result import FitResult
 from fits.search import Limits
 from fits.starts import Sampling, StartDesign
 from fits.stored import Making, described, fit_sentences, flat_of, flat_result, prepare_store
+from fits.tolerance_check import ToleranceCheck, check_tolerances
 from kinetics.engine import Solver
 from kinetics.errors import InputError
 
@@ -110,7 +111,7 @@ def fit_command(args: argparse.Namespace) -> int:
     checked = None
     if result.succeeded:
         with heartbeat("checking tolerances", args):
-            checked = tolerance_check(flat_of(objective), flat_result(objective, result))
+            checked = check_tolerances(flat_of(objective), flat_result(objective, result))
     if args.csv:
         write_csv(result.to_frame(), args)
     if args.json:

@@ -1,0 +1,375 @@
+"""The bundled calibration in a quick form: fit, intervals, band, ridges, sensitivity cases, claims.
+
+``kinetics reproduce`` ends with it.  It takes the problem `il7_pstat5` as it is and keeps to what two cores do in a
+minute: few starts, the scale, offset and noise level solved for (`fits.hierarchical`), profiles with wide steps.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+import kinetics as kin
+from fits.bands import bands, normal_draws
+from fits.claims.checking import check
+from fits.claims.verdict import Status, Verdict
+from fits.curve_numbers import CurveNumber, CurveNumbers, replace_doses
+from fits.hierarchical import HierarchicalObjective
+from fits.information import Fisher, fisher
+from fits.optimise import fit
+from fits.problem_file import ProblemDescription, read_description
+from fits.profiles import Profile, profile, profile_quantity, profiles
+from fits.result import FitResult
+from fits.sloppiness import ridges
+from fits.starts import StartDesign
+from fits.terms import ReportedNumber
+from fits.walk import End, Walk
+
+FloatArray = npt.NDArray[np.float64]
+
+BUNDLED = "il7_pstat5"
+SHIFT, EMAX = "imatinib_shift", "imatinib_Emax"  # terms of the bundled problem
+RIDGE = "ridge"  # its case in which several constants are free
+HALF = 0.6827  # the level whose threshold is a rise of the objective by 0.5
+GRID = tuple(float(f"{dose:.5g}") for dose in 10.0 ** np.linspace(0.0, 5.0, 26))  # pg/ml, as the measured doses
+DRAWS = 120
+COARSE = Walk(max_points=20, max_evaluations=40, rtol=1e-3)
+
+
+@dataclass(frozen=True)
+class Range:
+    """A value and how far it may lie; an end that is ``None`` was not reached."""
+
+    value: float
+    lower: float | None
+    upper: float | None
+
+    @classmethod
+    def of(cls, found: Profile) -> Range:
+        """The interval of a profile in plain values."""
+        return cls(found.scale.plain(found.optimum), found.plain(found.lower), found.plain(found.upper))
+
+    def words(self, unit: str = "") -> str:
+        """``0.21 (0.15 to 0.3) 1/nM/min``."""
+        low, high = ("open" if end is None else f"{end:.3g}" for end in (self.lower, self.upper))
+        return f"{self.value:.3g} ({low} to {high}) {unit}".rstrip()
+
+
+@dataclass(frozen=True)
+class CaseFit:
+    """The same calibration under another assumption."""
+
+    title: str
+    estimated: Mapping[str, float]  # plain values of what was searched
+    at_bound: str  # names of those that ended on a bound, "" for none
+    nllh: float  # the objective
+    ec50: float  # pg/ml, of the fitted curve at 10 min
+    shift: float  # fold, ratio of the EC50s at 30 min with and without imatinib
+    emax_ratio: float
+
+
+@dataclass(frozen=True, eq=False)
+class RidgeReport:
+    """What the data leave open when several constants are estimated together."""
+
+    names: tuple[str, ...]
+    best: Mapping[str, float]  # plain values at the optimum
+    nllh: float
+    eigenvalues: FloatArray  # (k,), descending, of the information per decade
+    directions: FloatArray  # (k, k), rows in decades, the largest entry 1
+    ranges: Mapping[str, Range]  # over which the objective rises by less than 0.5, the others refitted
+    shift: Range  # fold, 95 % profile interval with all of them free
+    sentences: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """What the quick calibration found."""
+
+    title: str
+    source: str
+    parameters: Mapping[str, float]  # plain values of all estimated parameters
+    units: Mapping[str, str]
+    nllh: float  # the objective at the optimum
+    result: FitResult
+    kp: Range  # 95 % profile interval
+    shift: Range  # fold, over the same interval of kp
+    emax_ratio: Range
+    ec50: float  # pg/ml, of the fitted curve at 10 min
+    doses: FloatArray  # (n_grid,), pg/ml
+    fitted: FloatArray  # (n_grid,), response unit of the data
+    lower: FloatArray  # (n_grid,), 95 % band of the curve
+    upper: FloatArray  # (n_grid,)
+    measured_doses: FloatArray  # (n_points,), pg/ml
+    measured: FloatArray  # (n_points,)
+    response_unit: str
+    interval: str  # what the shift was told, in words
+    ridge: RidgeReport
+    cases: tuple[CaseFit, ...]
+    verdicts: tuple[Verdict, ...]  # core claims about imatinib (B), checked on the calibrated model
+    notes: tuple[str, ...]
+    seconds: float
+
+    @property
+    def kept(self) -> bool:
+        """Whether no answered core claim numbered B fails on the calibrated model."""
+        return not any(verdict.status is Status.FAILS for verdict in self.verdicts)
+
+    @property
+    def claims(self) -> str:
+        """The claims in one sentence."""
+        answered = [verdict for verdict in self.verdicts if verdict.answered]
+        failing = [verdict.claim.id for verdict in answered if verdict.status is Status.FAILS]
+        if failing:
+            return f"With the calibrated values {', '.join(failing)} of {len(answered)} core claims numbered B fail."
+        ids = ", ".join(verdict.claim.id for verdict in answered)
+        return f"With the calibrated values all {len(answered)} answered core claims numbered B hold ({ids})."
+
+    def sentences(self) -> tuple[str, ...]:
+        """What was found, for people."""
+        agree = len(self.result.agreeing())
+        return (
+            f"{agree} of {len(self.result.starts)} starts reach the best objective, {self.nllh:.4f}; "
+            f"scale, offset and noise level are solved for at every point.",
+            f"kp = {self.kp.words(self.units['kp'])}, 95 % profile interval, everything else held.",
+            f"The fitted curve has an EC50 of {self.ec50:.3g} pg/ml at 10 min; residual standard deviation "
+            f"{self.parameters['sigma_gonnord']:.3g} {self.response_unit}.",
+            f"Imatinib shifts the EC50 {self.shift.words()}-fold to the right and leaves "
+            f"{self.emax_ratio.words()} of Emax, over the interval of kp.  {self.interval}",
+            *self.ridge.sentences,
+            self.claims,
+        )
+
+
+def quick_calibration(
+    problem: str = BUNDLED, *, n_starts: int = 8, seed: int = 1, solver: kin.Solver | None = None
+) -> Calibration:
+    """Calibrate the bundled problem and say how sure one may be.
+
+    Args:
+        problem: a problem file of the same make as the bundled one: one data set, the terms ``imatinib_shift`` and
+            ``imatinib_Emax``, a case ``ridge``.
+        n_starts: local searches of the main fit.
+
+    Raises:
+        KineticsError: the problem cannot be read, or no start can be simulated.
+    """
+    began = time.perf_counter()
+    described = read_description(problem)
+    stated = described.problem()
+    objective = HierarchicalObjective(stated, solver)
+    result = _search(objective, n_starts, seed)
+    best = objective.complete(result.best.x)
+    values = stated.parameters.plain(best)
+    kp = profile(objective, result, "kp", walk=COARSE)
+    along = [objective.evaluate(x).details for x in (*kp.inside, result.best.x)]
+    ends = kp.lower is None or kp.upper is None
+    doses, fitted, low, high, ec50 = _band(described, objective, best, solver)
+    points = described.data[0].curve.points
+    own = _own(described, values)
+    core = [claim for claim in _core_b()]
+    return Calibration(
+        title=described.title,
+        source=described.source,
+        parameters=values,
+        units={parameter.id: parameter.unit for parameter in stated.parameters.parameters},
+        nllh=result.value,
+        result=result,
+        kp=Range.of(kp),
+        shift=_spread([10.0 ** item[SHIFT] for item in along], ends),
+        emax_ratio=_spread([item[EMAX] for item in along], ends),
+        ec50=ec50,
+        doses=doses,
+        fitted=fitted,
+        lower=low,
+        upper=high,
+        measured_doses=np.array([point.dose for point in points]),
+        measured=np.array([point.response for point in points]),
+        response_unit=described.data[0].curve.response_unit,
+        interval=_told(described),
+        ridge=_ridge(read_description(problem, case=RIDGE), best=own, seed=seed, solver=solver),
+        cases=tuple(_case(problem, name, seed, solver) for name in described.cases if name != RIDGE),
+        verdicts=check([described.model], core, own, solver=solver),
+        notes=stated.notes,
+        seconds=time.perf_counter() - began,
+    )
+
+
+def _search(objective: HierarchicalObjective, n_starts: int, seed: int) -> FitResult:
+    return fit(objective, n_starts=n_starts, seed=seed, design=StartDesign(candidates=1), progress=False)
+
+
+def _own(described: ProblemDescription, values: Mapping[str, float]) -> dict[str, float]:
+    """The estimated values that are the model's."""
+    return {name: value for name, value in values.items() if name in described.model.description.entities}
+
+
+def _core_b() -> list[str]:
+    from fits.claims.ledger import ledger
+
+    return [claim.id for claim in ledger() if claim.priority == "core" and claim.id.startswith("B")]
+
+
+def _spread(values: Sequence[float], open_ended: bool) -> Range:
+    """The range of a number over the points of a profile; the last is that of the optimum."""
+    if open_ended:
+        return Range(values[-1], None, None)
+    return Range(values[-1], min(values), max(values))
+
+
+def _told(described: ProblemDescription) -> str:
+    """What the fit was told about the shift."""
+    for term in described.terms:
+        if isinstance(term, ReportedNumber) and term.id == SHIFT:
+            return (
+                f"The fit was told that log10 of the shift lies in [{term.lower:g}, {term.upper:g}], "
+                f"{10.0**term.lower:.2g}- to {10.0**term.upper:.3g}-fold: bounds chosen by this project."
+            )
+    return ""
+
+
+def _simulated(
+    described: ProblemDescription, doses: Sequence[float], own: Mapping[str, float], solver: kin.Solver | None
+) -> kin.DoseResponseCurve:
+    """The read-out of the data set over other doses."""
+    (part,) = described.data
+    (protocol,) = [part.protocol] if isinstance(part.protocol, kin.DoseProtocol) else part.protocol.values()
+    given = [kin.Quantity(dose, part.curve.dose_unit) for dose in doses]
+    return kin.dose_response(described.model, replace_doses(protocol, given), solver=solver, parameters=own)
+
+
+def _band(
+    described: ProblemDescription, objective: HierarchicalObjective, best: FloatArray, solver: kin.Solver | None
+) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray, float]:
+    """Doses, the fitted curve in the unit of the data, its 95 % band from the information, and its EC50."""
+    parameters = objective.problem.parameters
+    name = described.data[0].dataset
+
+    def predict(x: FloatArray) -> FloatArray:
+        values = parameters.plain(x)
+        curve = _simulated(described, GRID, _own(described, values), solver)
+        return np.asarray(values[f"scale_{name}"] * curve.responses + values[f"offset_{name}"], dtype=float)
+
+    draws = normal_draws(fisher(objective.flat, best), DRAWS, seed=0)
+    band = bands(predict, draws)
+    own = _own(described, parameters.plain(best))
+    return np.array(GRID), predict(best), band.lower, band.upper, _simulated(described, GRID, own, solver).describe().ec50
+
+
+# --- several constants at once ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class _Shift:
+    """log10 of the shift, with its gradient by what is searched."""
+
+    objective: HierarchicalObjective
+    numbers: CurveNumbers
+
+    def __call__(self, x: FloatArray) -> tuple[float, FloatArray]:
+        ((value, slope),) = self.numbers.slopes(self.objective.complete(x)).values()
+        keep = [self.objective.flat.names.index(name) for name in self.objective.names]
+        return value, slope[keep]
+
+
+def _ridge(
+    described: ProblemDescription, *, best: Mapping[str, float], seed: int, solver: kin.Solver | None
+) -> RidgeReport:
+    stated = described.problem()
+    objective = HierarchicalObjective(stated, solver)
+    result = _search(objective, 3, seed)
+    names = objective.names
+    found = fisher(objective, result)
+    inner = profiles(objective, result, names, level=HALF, walk=COARSE)
+    number = next(term.number for term in described.terms if term.id == SHIFT)
+    quantity = _Shift(objective, CurveNumbers(stated, {SHIFT: number}, solver))
+    shift = profile_quantity(objective, result, quantity, name=SHIFT, walk=COARSE)
+    order = np.argsort(-found.eigenvalues)
+    rows = found.eigenvectors[:, order].T
+    rows = rows / rows[np.arange(len(rows)), np.argmax(np.abs(rows), axis=1)][:, None]
+    ranges = {name: Range.of(inner[name]) for name in names}
+    fold = Range(10.0**shift.optimum, *(None if end is None else 10.0**end for end in shift.interval))
+    values = stated.parameters.plain(objective.complete(result.best.x))
+    return RidgeReport(
+        names, {name: values[name] for name in names}, result.value, found.eigenvalues[order], rows, ranges, fold,
+        tuple(_about_ridge(objective, found, rows, ranges, inner, fold)),
+    )  # fmt: skip
+
+
+def _about_ridge(
+    objective: HierarchicalObjective,
+    found: Fisher,
+    rows: FloatArray,
+    ranges: Mapping[str, Range],
+    inner: Mapping[str, Profile],
+    shift: Range,
+) -> list[str]:
+    names = found.names
+    values = np.sort(found.eigenvalues)[::-1]
+    listed = f"{', '.join(names[:-1])} and {names[-1]}"
+    said = [
+        f"With {listed} free together, the information has the eigenvalues "
+        f"{', '.join(f'{value:.3g}' for value in values)} (per decade): the curve settles "
+        f"{_direction(names, rows[0])} and little else."
+    ]
+    for name, item in ranges.items():
+        low, high = (
+            f"{'below ' if side is End.BOUND and sign < 0 else 'above ' if side is End.BOUND else ''}{end:.3g}"
+            for end, side, sign in (
+                (_edge(item.lower, inner[name], 0), inner[name].lower_end, -1),
+                (_edge(item.upper, inner[name], -1), inner[name].upper_end, 1),
+            )
+        )
+        said.append(f"{name} can go from {low} to {high} with the objective rising by less than 0.5, the rest refitted.")
+    said += [ridge.sentence for ridge in ridges(objective, found)]
+    said.append(f"The shift is then {shift.words()}-fold (95 % profile interval, all of them free).")
+    return said
+
+
+def _edge(end: float | None, found: Profile, index: int) -> float:
+    """The end of an interval; where it is open, how far the walk went."""
+    return end if end is not None else found.scale.plain(float(found.values[index]))
+
+
+def _direction(names: Sequence[str], weights: FloatArray) -> str:
+    """``log kp + 0.96 log k2on - 0.9 log kd``."""
+    text = ""
+    for name, weight in zip(names, weights.tolist(), strict=True):
+        if abs(weight) >= 0.05:
+            sign = ("- " if weight < 0 else "") if not text else (" - " if weight < 0 else " + ")
+            size = "" if math.isclose(abs(weight), 1.0, abs_tol=0.005) else f"{abs(weight):.2g} "
+            text += f"{sign}{size}log {name}"
+    return text
+
+
+# --- other assumptions -------------------------------------------------------------------------------------------
+
+
+def _case(problem: str, name: str, seed: int, solver: kin.Solver | None) -> CaseFit:
+    described = read_description(problem, case=name)
+    stated = described.problem()
+    objective = HierarchicalObjective(stated, solver)
+    result = _search(objective, 2, seed)
+    values = stated.parameters.plain(objective.complete(result.best.x))
+    numbers: Mapping[str, CurveNumber] = {term.id: term.number for term in described.terms}
+    told = CurveNumbers(stated, numbers, solver)(objective.complete(result.best.x))
+    curve = _simulated(described, GRID, _own(described, values), solver)
+    return CaseFit(
+        read_description(problem).cases[name],
+        {key: values[key] for key in objective.names},
+        ", ".join(f"{key} ({side})" for key, side in result.at_bounds().items()),
+        result.value,
+        curve.describe().ec50,
+        float(10.0 ** told[SHIFT]),
+        told[EMAX],
+    )
+
+
+def without_timing(calibration: Calibration) -> Calibration:
+    """The same with the one number that differs between runs set to 0, for comparison."""
+    return replace(calibration, seconds=0.0)
