@@ -34,7 +34,7 @@ PACKAGES = ("amici", "pypesto", "petab", "fides")
 INSTALL_LIMIT, CHILD_LIMIT = 900.0, 1200.0  # s
 BEST = {"Boehm_JProteomeRes2014": 138.222}  # published minimum of the negative log-likelihood
 NAMES = ("Boehm", "Fujita", "Raia", "Bachmann")
-# CPU ms (objective, gradient forward, gradient adjoint) of AMICI 1.0.1 at its defaults, one thread of a server of 2024.
+# CPU ms (objective, gradient forward, gradient adjoint) of AMICI 1.0.1 at its defaults, one thread.
 # They are here for machines on which the peers cannot be installed, and are never mixed with measured ones.
 LOOKED_UP = {
     "Boehm_JProteomeRes2014": (1.2, 8.0, 16.0),

@@ -6,10 +6,11 @@ minute: few starts, the scale, offset and noise level solved for (`fits.hierarch
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -19,26 +20,30 @@ from fits.bands import bands, normal_draws
 from fits.claims.checking import check
 from fits.claims.verdict import Status, Verdict
 from fits.curve_numbers import CurveNumber, CurveNumbers, replace_doses
+from fits.evaluation import Evaluation
 from fits.hierarchical import HierarchicalObjective
-from fits.information import Fisher, fisher
+from fits.information import fisher
 from fits.optimise import fit
+from fits.parameters import Scale
 from fits.problem_file import ProblemDescription, read_description
-from fits.profiles import Profile, profile, profile_quantity, profiles
+from fits.profiles import Profile, profile
 from fits.result import FitResult
-from fits.sloppiness import ridges
 from fits.starts import StartDesign
 from fits.terms import ReportedNumber
-from fits.walk import End, Walk
+from fits.walk import Walk
 
 FloatArray = npt.NDArray[np.float64]
 
 BUNDLED = "il7_pstat5"
 SHIFT, EMAX = "imatinib_shift", "imatinib_Emax"  # terms of the bundled problem
 RIDGE = "ridge"  # its case in which several constants are free
-HALF = 0.6827  # the level whose threshold is a rise of the objective by 0.5
+RISE = 0.5  # of the objective: a change the data do not object to
 GRID = tuple(float(f"{dose:.5g}") for dose in 10.0 ** np.linspace(0.0, 5.0, 26))  # pg/ml, as the measured doses
 DRAWS = 120
-COARSE = Walk(max_points=20, max_evaluations=40, rtol=1e-3)
+PROFILE_RISE = 1.92  # the threshold of a 95 % profile interval of one parameter
+RIDGE_POINTS = 6  # per constant
+REACH = 0.5  # decades around the guess in which the first constant is refitted
+COARSE = Walk(max_points=15, max_evaluations=40, rtol=1e-2)
 
 
 @dataclass(frozen=True)
@@ -72,19 +77,78 @@ class CaseFit:
     shift: float  # fold, ratio of the EC50s at 30 min with and without imatinib
     emax_ratio: float
 
+    def words(self) -> str:
+        """``measured at 1e5 cells/ml: kp 0.201, objective 69.50, ...``."""
+        found = ", ".join(f"{name} {value:.3g}" for name, value in self.estimated.items())
+        bound = f"; at a bound, so it does not fit: {self.at_bound}" if self.at_bound else ""
+        return (
+            f"{self.title}: {found}, objective {self.nllh:.2f}, EC50 {self.ec50:.3g} pg/ml, "
+            f"shift {self.shift:.3g}-fold, Emax ratio {self.emax_ratio:.2g}{bound}"
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class RidgeReport:
-    """What the data leave open when several constants are estimated together."""
+    """What the data leave open when several constants are free: an ensemble of fits on a grid of all but the first.
 
-    names: tuple[str, ...]
-    best: Mapping[str, float]  # plain values at the optimum
-    nllh: float
-    eigenvalues: FloatArray  # (k,), descending, of the information per decade
+    At every point of the grid the first constant is fitted again.
+    """
+
+    names: tuple[str, ...]  # the one that is refitted first
+    bounds: Mapping[str, tuple[float, float]]
+    sets: FloatArray  # (m, k) plain values
+    objective: FloatArray  # (m,)
+    shifts: FloatArray  # (m,) fold
+    emax_ratios: FloatArray  # (m,)
+    eigenvalues: FloatArray  # (k,), descending, of the information per decade around the main fit
     directions: FloatArray  # (k, k), rows in decades, the largest entry 1
-    ranges: Mapping[str, Range]  # over which the objective rises by less than 0.5, the others refitted
-    shift: Range  # fold, 95 % profile interval with all of them free
-    sentences: tuple[str, ...]
+
+    def accepted(self, rise: float) -> npt.NDArray[np.bool_]:
+        """Sets whose objective is less than ``rise`` above the best of them, shape ``(m,)``."""
+        return np.asarray(self.objective - np.min(self.objective) < rise)
+
+    def range(self, name: str, rise: float) -> tuple[float, float]:
+        """Lowest and highest value of a constant among the accepted sets."""
+        chosen = self.sets[self.accepted(rise), self.names.index(name)]
+        return float(np.min(chosen)), float(np.max(chosen))
+
+    def shift(self, rise: float) -> tuple[float, float]:
+        """Lowest and highest shift among the accepted sets."""
+        chosen = self.shifts[self.accepted(rise)]
+        return float(np.min(chosen)), float(np.max(chosen))
+
+    def sentences(self) -> tuple[str, ...]:
+        """The ridges in words."""
+        names, (first, *rest) = self.names, self.names
+        said = [
+            f"Around the fit the information about {', '.join(names[:-1])} and {names[-1]} has the eigenvalues "
+            f"{', '.join(f'{value:.2g}' for value in self.eigenvalues)} (per decade): the data settle "
+            f"{_direction(names, self.directions[0])}."
+        ]
+        for value, row in zip(self.eigenvalues[1:].tolist(), self.directions[1:], strict=True):
+            rise = 0.5 * value * float(row @ row)
+            said.append(
+                f"A decade along {_direction(names, row)} raises the objective by {rise:.2g} by its curvature: a ridge."
+            )
+        ranges = []
+        for name in names:
+            low, high = self.range(name, RISE)
+            ends = [
+                f"{end:.2g}" + (" (its bound)" if math.isclose(end, bound, rel_tol=1e-6) else "")
+                for end, bound in zip((low, high), self.bounds[name], strict=True)
+            ]
+            ranges.append(f"{name} from {ends[0]} to {ends[1]}")
+        said.append(
+            f"On a grid of {' and '.join(rest)} with {first} refitted, {int(np.sum(self.accepted(RISE)))} of "
+            f"{len(self.objective)} sets are within {RISE:g} of the best objective, {np.min(self.objective):.4f}: "
+            f"{', '.join(ranges)}."
+        )
+        low, high = self.shift(PROFILE_RISE)
+        said.append(
+            f"Among the {int(np.sum(self.accepted(PROFILE_RISE)))} sets within {PROFILE_RISE:.3g}, as in a 95 % profile, "
+            f"the shift by imatinib runs from {low:.3g}- to {high:.3g}-fold."
+        )
+        return tuple(said)
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,8 +204,8 @@ class Calibration:
             f"The fitted curve has an EC50 of {self.ec50:.3g} pg/ml at 10 min; residual standard deviation "
             f"{self.parameters['sigma_gonnord']:.3g} {self.response_unit}.",
             f"Imatinib shifts the EC50 {self.shift.words()}-fold to the right and leaves "
-            f"{self.emax_ratio.words()} of Emax, over the interval of kp.  {self.interval}",
-            *self.ridge.sentences,
+            f"{self.emax_ratio.words()} of Emax, over the interval of kp. {self.interval}",
+            *self.ridge.sentences(),
             self.claims,
         )
 
@@ -166,13 +230,12 @@ def quick_calibration(
     result = _search(objective, n_starts, seed)
     best = objective.complete(result.best.x)
     values = stated.parameters.plain(best)
-    kp = profile(objective, result, "kp", walk=COARSE)
+    kp = profile(objective, result, "kp", walk=COARSE, scales=_scales(objective))
     along = [objective.evaluate(x).details for x in (*kp.inside, result.best.x)]
     ends = kp.lower is None or kp.upper is None
     doses, fitted, low, high, ec50 = _band(described, objective, best, solver)
     points = described.data[0].curve.points
     own = _own(described, values)
-    core = [claim for claim in _core_b()]
     return Calibration(
         title=described.title,
         source=described.source,
@@ -192,9 +255,9 @@ def quick_calibration(
         measured=np.array([point.response for point in points]),
         response_unit=described.data[0].curve.response_unit,
         interval=_told(described),
-        ridge=_ridge(read_description(problem, case=RIDGE), best=own, seed=seed, solver=solver),
+        ridge=_ridge(read_description(problem, case=RIDGE), own=own, solver=solver),
         cases=tuple(_case(problem, name, seed, solver) for name in described.cases if name != RIDGE),
-        verdicts=check([described.model], core, own, solver=solver),
+        verdicts=check([described.model], _core_b(), own, solver=solver),
         notes=stated.notes,
         seconds=time.perf_counter() - began,
     )
@@ -258,82 +321,63 @@ def _band(
     draws = normal_draws(fisher(objective.flat, best), DRAWS, seed=0)
     band = bands(predict, draws)
     own = _own(described, parameters.plain(best))
-    return np.array(GRID), predict(best), band.lower, band.upper, _simulated(described, GRID, own, solver).describe().ec50
+    ec50 = _simulated(described, GRID, own, solver).describe().ec50
+    return np.array(GRID), predict(best), band.lower, band.upper, ec50
 
 
 # --- several constants at once ---------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, eq=False)
-class _Shift:
-    """log10 of the shift, with its gradient by what is searched."""
-
-    objective: HierarchicalObjective
-    numbers: CurveNumbers
-
-    def __call__(self, x: FloatArray) -> tuple[float, FloatArray]:
-        ((value, slope),) = self.numbers.slopes(self.objective.complete(x)).values()
-        keep = [self.objective.flat.names.index(name) for name in self.objective.names]
-        return value, slope[keep]
-
-
 def _ridge(
-    described: ProblemDescription, *, best: Mapping[str, float], seed: int, solver: kin.Solver | None
+    described: ProblemDescription, *, own: Mapping[str, float], solver: kin.Solver | None
 ) -> RidgeReport:
+    """Fits of the first constant over a grid of the others; ``own`` are the values of the main fit."""
     stated = described.problem()
     objective = HierarchicalObjective(stated, solver)
-    result = _search(objective, 3, seed)
-    names = objective.names
-    found = fisher(objective, result)
-    inner = profiles(objective, result, names, level=HALF, walk=COARSE)
-    number = next(term.number for term in described.terms if term.id == SHIFT)
-    quantity = _Shift(objective, CurveNumbers(stated, {SHIFT: number}, solver))
-    shift = profile_quantity(objective, result, quantity, name=SHIFT, walk=COARSE)
-    order = np.argsort(-found.eigenvalues)
-    rows = found.eigenvectors[:, order].T
+    names, parameters = objective.names, objective.problem.parameters
+    nominal = {name: parameters[name].nominal for name in names}
+    centre = np.array([parameters[name].scale.scaled(own.get(name, nominal[name])) for name in names])
+    around = fisher(objective, centre, scales={name: parameters[name].scale for name in names})
+    order = np.argsort(-around.eigenvalues)
+    rows = around.eigenvectors[:, order].T
     rows = rows / rows[np.arange(len(rows)), np.argmax(np.abs(rows), axis=1)][:, None]
-    ranges = {name: Range.of(inner[name]) for name in names}
-    fold = Range(10.0**shift.optimum, *(None if end is None else 10.0**end for end in shift.interval))
-    values = stated.parameters.plain(objective.complete(result.best.x))
+    axes = [np.linspace(objective.lower[i], objective.upper[i], RIDGE_POINTS) for i in range(1, len(names))]
+    found = [_refitted(objective, centre, rows[0], np.array(point)) for point in itertools.product(*axes)]
+    kept = [item for item in found if item is not None]
     return RidgeReport(
-        names, {name: values[name] for name in names}, result.value, found.eigenvalues[order], rows, ranges, fold,
-        tuple(_about_ridge(objective, found, rows, ranges, inner, fold)),
-    )  # fmt: skip
+        names=names,
+        bounds={name: (parameters[name].lower, parameters[name].upper) for name in names},
+        sets=np.array([[parameters[n].scale.plain(v) for n, v in zip(names, x, strict=True)] for x, _ in kept]),
+        objective=np.array([evaluation.value for _, evaluation in kept]),
+        shifts=np.array([10.0 ** evaluation.details[SHIFT] for _, evaluation in kept]),
+        emax_ratios=np.array([evaluation.details[EMAX] for _, evaluation in kept]),
+        eigenvalues=around.eigenvalues[order],
+        directions=rows,
+    )
 
 
-def _about_ridge(
-    objective: HierarchicalObjective,
-    found: Fisher,
-    rows: FloatArray,
-    ranges: Mapping[str, Range],
-    inner: Mapping[str, Profile],
-    shift: Range,
-) -> list[str]:
-    names = found.names
-    values = np.sort(found.eigenvalues)[::-1]
-    listed = f"{', '.join(names[:-1])} and {names[-1]}"
-    said = [
-        f"With {listed} free together, the information has the eigenvalues "
-        f"{', '.join(f'{value:.3g}' for value in values)} (per decade): the curve settles "
-        f"{_direction(names, rows[0])} and little else."
-    ]
-    for name, item in ranges.items():
-        low, high = (
-            f"{'below ' if side is End.BOUND and sign < 0 else 'above ' if side is End.BOUND else ''}{end:.3g}"
-            for end, side, sign in (
-                (_edge(item.lower, inner[name], 0), inner[name].lower_end, -1),
-                (_edge(item.upper, inner[name], -1), inner[name].upper_end, 1),
-            )
-        )
-        said.append(f"{name} can go from {low} to {high} with the objective rising by less than 0.5, the rest refitted.")
-    said += [ridge.sentence for ridge in ridges(objective, found)]
-    said.append(f"The shift is then {shift.words()}-fold (95 % profile interval, all of them free).")
-    return said
+def _refitted(
+    objective: HierarchicalObjective, centre: FloatArray, stiff: FloatArray, others: FloatArray
+) -> tuple[FloatArray, Evaluation] | None:
+    """The best first constant beside given others, searched around where the stiff direction says; values suffice."""
+    from scipy.optimize import minimize_scalar
+
+    low, high = float(objective.lower[0]), float(objective.upper[0])
+    guess = float(centre[0] - stiff[1:] @ (others - centre[1:]) / stiff[0])
+
+    def value(first: float) -> float:
+        found = objective.evaluate(np.array([first, *others])).value
+        return found if math.isfinite(found) else 1e10
+
+    ends = (min(max(guess - REACH, low), high - REACH), max(min(guess + REACH, high), low + REACH))
+    best = minimize_scalar(value, bounds=ends, method="bounded", options={"xatol": 2e-3, "maxiter": 25})
+    x = np.array([float(best.x), *others])
+    evaluation = objective.evaluate(x)
+    return None if evaluation.failed else (x, evaluation)
 
 
-def _edge(end: float | None, found: Profile, index: int) -> float:
-    """The end of an interval; where it is open, how far the walk went."""
-    return end if end is not None else found.scale.plain(float(found.values[index]))
+def _scales(objective: HierarchicalObjective) -> dict[str, Scale]:
+    return {name: objective.problem.parameters[name].scale for name in objective.names}
 
 
 def _direction(names: Sequence[str], weights: FloatArray) -> str:
@@ -368,8 +412,3 @@ def _case(problem: str, name: str, seed: int, solver: kin.Solver | None) -> Case
         float(10.0 ** told[SHIFT]),
         told[EMAX],
     )
-
-
-def without_timing(calibration: Calibration) -> Calibration:
-    """The same with the one number that differs between runs set to 0, for comparison."""
-    return replace(calibration, seconds=0.0)

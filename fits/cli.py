@@ -163,6 +163,9 @@ def parser() -> argparse.ArgumentParser:
         "--output", metavar="FILE", default="reproduce.html", help="the page to write (reproduce.html)"
     )
     reproduce.add_argument("--no-page", action="store_true", help="write no page")
+    reproduce.add_argument(
+        "--no-calibration", action="store_true", help="skip the fit at the end, which takes up to a minute"
+    )
     reproduce.add_argument("--force", action="store_true", help="overwrite a file that is no such page")
 
     cli_calibration.add(command)

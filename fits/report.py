@@ -20,9 +20,11 @@ from typing import TYPE_CHECKING
 from fits.claims.ledger import How
 from fits.claims.verdict import Status, Verdict
 from kinetics import plotting
+from kinetics.dosing import DoseResponseCurve
 from kinetics.errors import InputError
 
 if TYPE_CHECKING:
+    from fits.calibration import Calibration
     from fits.reproduce import MeasuredComparison, Reproduction, SubsetCurves
 
 GENERATOR = "cytokine-kinetics reproduce"
@@ -83,6 +85,7 @@ def page(reproduction: Reproduction) -> str:
         _claims(Status.HOLDS, by_status[Status.HOLDS]),
         _open_claims(Status.NOT_ANSWERED, by_status[Status.NOT_ANSWERED]),
         _open_claims(Status.OUT_OF_SCOPE, by_status[Status.OUT_OF_SCOPE]),
+        "" if reproduction.calibration is None else _calibration(reproduction.calibration),
         _provenance(reproduction),
     ]
     links = [
@@ -90,7 +93,8 @@ def page(reproduction: Reproduction) -> str:
         for status, (anchor, title) in _SECTIONS.items()
         if by_status[status]
     ]
-    links = [*links[:1], ("figures", "Figures"), *links[1:], ("provenance", "Provenance")]
+    fitted = [] if reproduction.calibration is None else [("calibration", "Calibration")]
+    links = [*links[:1], ("figures", "Figures"), *links[1:], *fitted, ("provenance", "Provenance")]
     nav = "".join(f'<li><a href="#{anchor}">{_e(title)}</a></li>' for anchor, title in links)
     return f"""<!DOCTYPE html>
 <html lang="en">
@@ -107,10 +111,10 @@ def page(reproduction: Reproduction) -> str:
 <h1>What the models say about the papers</h1>
 <p class="lead">{_e(reproduction.summary)}</p>
 {_tiles(by_status)}
-<p>Nothing is fitted while this page is made, except a scale and an offset for the measured points. The criterion of
-each claim is printed beside what was found, and how the answer came about, as the ledger of claims declares it:
-<em>emergent</em> means that some parameter set in the declared ranges would break the claim, <em>by construction</em>
-that none would, <em>input</em> that a parameter was set from this very observation. Where each parameter value comes
+<p>The claims are about the bundled parameter values: nothing is fitted for them, except a scale and an offset for the
+measured points. The criterion of each claim is printed beside what was found, and how the answer came about, as the
+ledger of claims declares it: <em>emergent</em> means that some parameter set in the declared ranges would break the
+claim, <em>by construction</em> that none would, <em>input</em> that a parameter was set from this very observation. Where each parameter value comes
 from is printed by <code>kinetics show</code>.</p>
 <nav aria-label="Sections"><ul>{nav}</ul></nav>
 </header>
@@ -298,6 +302,43 @@ def _measured_figure(measured: MeasuredComparison) -> str:
     )
 
 
+def _calibration(calibration: Calibration) -> str:
+    """The fitted curve with its band, and everything else in words."""
+    unit = calibration.response_unit
+    ax = plotting.new_axes(*FIGURE_SIZE)
+    ax.fill_between(
+        calibration.doses, calibration.lower, calibration.upper, alpha=0.25, linewidth=0.0, label="95 % band"
+    )
+    curve = DoseResponseCurve(
+        calibration.doses, calibration.fitted, "pg/ml", unit, "IL7", "phospho-STAT5 at 10 min", label="fitted"
+    )
+    points = plotting.MeasuredPoints(calibration.measured_doses, calibration.measured, label="measured")
+    plotting.plot_dose_response(curve, ax, points=points, marker="")
+    alt = (
+        f"The fitted curve of phospho-STAT5 over IL-7 with its 95 % band and {len(calibration.measured)} measured "
+        f"points. EC50 {calibration.ec50:.3g} pg/ml."
+    )
+    rows = [
+        (
+            _e(case.title), _e(", ".join(f"{name} {value:.3g}" for name, value in case.estimated.items())),
+            _e(f"{case.nllh:.2f}" + (f" (at a bound: {case.at_bound})" if case.at_bound else "")),
+            _number(case.ec50, "pg/ml"), _fold(case.shift), _number(case.emax_ratio),
+        )
+        for case in calibration.cases
+    ]  # fmt: skip
+    heads = ("Assumption", "Estimated", "Objective", "EC50 at 10 min", "Shift by imatinib", "Emax ratio")
+    said = "".join(f"<li>{_e(sentence)}</li>" for sentence in calibration.sentences())
+    notes = "".join(f"<li>{_e(note)}</li>" for note in calibration.notes)
+    return (
+        f'<section id="calibration"><h2>Calibration</h2><p>{_e(calibration.title)}. A quick fit with '
+        f"{len(calibration.result.starts)} starts; <code>kinetics fit il7_pstat5</code> does it at length.</p>"
+        f"<figure>{_image(plotting.to_svg(ax), alt)}<figcaption><strong>The fitted curve.</strong> Scale, offset, "
+        f"noise level and kp were estimated; the band follows from their uncertainty. Data: {_linked(calibration.source)}"
+        f"</figcaption></figure><ul>{said}</ul>{_table('The same fit under other assumptions', heads, rows)}"
+        f"<details><summary>Decisions made on the way</summary><ul>{notes}</ul></details></section>"
+    )
+
+
 def _fold(ratio: float) -> str:
     return f"{ratio:.3g}-fold" if math.isfinite(ratio) else _number(ratio)
 
@@ -311,9 +352,12 @@ def _percent(share: float) -> str:
 
 def _provenance(reproduction: Reproduction) -> str:
     solver = reproduction.solver
+    seed = "none: nothing here is random"
+    if reproduction.calibration is not None:
+        seed = f"{reproduction.calibration.result.seed} for the starts of the calibration; nothing else is random"
     rows = [
         ("command", "<code>kinetics reproduce</code>"),
-        ("seed", "none: nothing here is random"),
+        ("seed", _e(seed)),
         ("solver", _e(f"CVODE, relative tolerance {solver.rtol:g}, absolute tolerance {solver.atol:g}")),
         *((_e(name), _e(version)) for name, version in reproduction.versions.items()),
         ("time", _e(", ".join(f"{name} {seconds:.1f} s" for name, seconds in reproduction.timings.items()))),

@@ -1,7 +1,8 @@
 """Reproduce: simulate the published experiments, compare with the measured points, check every claim.
 
-No parameter of a model is fitted.  The only two numbers determined from data are the scale and the offset that
-turn simulated phospho-STAT5 (nM) into the arbitrary units of the measured points; they are solved analytically.
+For the claims no parameter of a model is fitted.  The only two numbers determined from data are the scale and the
+offset that turn simulated phospho-STAT5 (nM) into the arbitrary units of the measured points; they are solved
+analytically.  What a fit of the bundled problem gives (`fits.calibration`) is shown beside them where it is asked for.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from importlib import metadata, resources
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +29,9 @@ from fits.claims.ledger import MODELS, How
 from fits.claims.verdict import Status, Verdict
 from kinetics import catalogue
 from kinetics.errors import InputError, InvalidModel
+
+if TYPE_CHECKING:
+    from fits.calibration import Calibration
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -95,6 +100,7 @@ class Reproduction:
     solver: kin.Solver
     timings: Mapping[str, float]  # seconds by step: "models", "curves", "points", "claims", "total"
     versions: Mapping[str, str]  # by package; "python" too
+    calibration: Calibration | None = None  # of the bundled problem, where it was asked for
 
     def with_status(self, status: Status) -> tuple[Verdict, ...]:
         """Verdicts of one status, core claims first, else in the order of the ledger."""
@@ -138,6 +144,8 @@ class Reproduction:
                 lines += [f"{status.value.upper()} ({len(verdicts)})", *map(_claim_lines, verdicts), ""]
         for status in (Status.NOT_ANSWERED, Status.OUT_OF_SCOPE):
             lines += _open_lines(status, self.with_status(status))
+        if self.calibration is not None:
+            lines += _calibration_lines(self.calibration)
         answered = [verdict for verdict in self.verdicts if verdict.answered]
         kinds = ", ".join(f"{sum(v.claim.how is how for v in answered)} {how.value}" for how in How)
         lines += [f"{len(answered)} claims and controls answered: {kinds}.", self.summary]
@@ -151,13 +159,17 @@ def reproduce(
     models: Iterable[kin.Model] | None = None,
     parameters: Mapping[str, float] | None = None,
     solver: kin.Solver | None = None,
+    *,
+    calibrate: bool = False,
 ) -> Reproduction:
-    """Simulate, compare and check; fits nothing.
+    """Simulate, compare and check.
 
     Args:
         models: bundled models or variants and calibrated copies of them; default: the bundled.
         parameters: values that replace the models', in their units.
         solver: tolerances; default those of `kinetics.simulate`.
+        calibrate: end with `fits.calibration.quick_calibration` of the bundled problem, about a minute; it starts from
+            the bundled model, whatever ``models`` and ``parameters`` are.
 
     Raises:
         KineticsError: a curve of the figures cannot be simulated (a claim that cannot, fails instead).
@@ -175,7 +187,13 @@ def reproduce(
     clock.lap("points")
     verdicts = check(bench=bench)
     clock.lap("claims")
-    return Reproduction(subsets, measured, verdicts, solver or kin.Solver(), clock.laps(), _versions())
+    calibration = None
+    if calibrate:
+        from fits.calibration import quick_calibration
+
+        calibration = quick_calibration(solver=solver)
+        clock.lap("calibration")
+    return Reproduction(subsets, measured, verdicts, solver or kin.Solver(), clock.laps(), _versions(), calibration)
 
 
 class _Clock:
@@ -311,6 +329,16 @@ def _point_lines(measured: MeasuredComparison) -> list[str]:
         numbers = f"EC50 {case.ec50:.3g} pg/ml, Hill {case.hill:.3g}, misfit {100 * case.rms:.2g} %, shift {shift}"
         lines += textwrap.wrap(f"{case.title}: {numbers}", _WIDTH, initial_indent="    ", subsequent_indent="      ")
     return [*lines, *textwrap.wrap(f"points: {measured.source}", _WIDTH, initial_indent="  ", subsequent_indent="  ")]
+
+
+def _calibration_lines(calibration: Calibration) -> list[str]:
+    lines = [f"CALIBRATION: {calibration.title}"]
+    cases = (f"{case.words()}" for case in calibration.cases)
+    for text in (*calibration.sentences(), "Under other assumptions:"):
+        lines += textwrap.wrap(text, _WIDTH, initial_indent="  ", subsequent_indent="    ")
+    for text in cases:
+        lines += textwrap.wrap(text, _WIDTH, initial_indent="    ", subsequent_indent="      ")
+    return [*lines, ""]
 
 
 def _claim_lines(verdict: Verdict) -> str:
