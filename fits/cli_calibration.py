@@ -38,7 +38,7 @@ def add(command: Command) -> None:
         "--sampling", default="latin-hypercube", choices=("latin-hypercube", "sobol", "prior"),
         help="how starting points are drawn (latin-hypercube)",
     )  # fmt: skip
-    search.add_argument("--candidates", type=int, default=5, metavar="N", help="points each start chooses from (5)")
+    search.add_argument("--candidates", type=int, default=8, metavar="N", help="points that race in each start (8)")
     search.add_argument("--evaluations", type=int, metavar="N", help="most evaluations of one start (1000)")
     search.add_argument("--start-seconds", type=float, metavar="S", help="longest time of one start (3600)")
     search.add_argument(

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from fits.evaluation import Evaluation
 from fits.noise import Likelihood
 from fits.objective import ProblemObjective
+from fits.parameters import ParameterSet
 from fits.problem import Problem
 from kinetics.differentiation import gradient
 from kinetics.engine import Solver
@@ -55,6 +56,11 @@ class HierarchicalObjective:
     @property
     def problem(self) -> Problem:
         return self.flat.problem
+
+    @property
+    def parameters(self) -> ParameterSet:
+        """The parameters of the problem without those that are solved for."""
+        return ParameterSet(p for p in self.flat.parameters.parameters if p.id not in self.solved)
 
     @property
     def names(self) -> tuple[str, ...]:

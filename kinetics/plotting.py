@@ -89,8 +89,10 @@ def _axes(ax: Axes | None) -> Axes:
         return ax
     from matplotlib import pyplot, rc_context  # notebooks show figures that pyplot made
 
+    # The figure itself is made outside the context, which would undo what a notebook sets when pyplot first draws.
+    figure = pyplot.figure(figsize=SIZE, layout="constrained")
     with rc_context(_STYLE):
-        made: Axes = pyplot.subplots(figsize=SIZE, layout="constrained")[1]
+        made: Axes = figure.add_subplot()
         return made
 
 
