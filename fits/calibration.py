@@ -145,8 +145,8 @@ class RidgeReport:
         )
         low, high = self.shift(PROFILE_RISE)
         said.append(
-            f"Among the {int(np.sum(self.accepted(PROFILE_RISE)))} sets within {PROFILE_RISE:.3g}, as in a 95 % profile, "
-            f"the shift by imatinib runs from {low:.3g}- to {high:.3g}-fold."
+            f"Among the {int(np.sum(self.accepted(PROFILE_RISE)))} sets within {PROFILE_RISE:.3g}, as in a 95 % "
+            f"profile, the shift by imatinib runs from {low:.3g}- to {high:.3g}-fold."
         )
         return tuple(said)
 

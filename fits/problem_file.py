@@ -88,17 +88,19 @@ def problem_path(path: str | os.PathLike[str]) -> Path:
     if isinstance(path, str) and path in bundled_problems():
         return _bundled_folder() / path / "problem.yaml"
     given = Path(path)
+    found: list[Path] | None = None
     try:
         if given.is_dir():
             found = sorted(item for item in given.iterdir() if item.suffix in (".yaml", ".yml") and item.is_file())
-            preferred = [item for item in found if item.stem == "problem"] or found
-            if len(preferred) != 1:
-                names = ", ".join(item.name for item in found) or "none"
-                raise InputError(f"{given.name}: expected a folder with one problem file, found {names}; name the file")
-            return preferred[0]
         exists = given.is_file()
     except (OSError, ValueError) as error:
         raise ModelNotFound(f"no problem file at {str(path)!r}: {error}") from None
+    if found is not None:
+        preferred = [item for item in found if item.stem == "problem"] or found
+        if len(preferred) != 1:
+            names = ", ".join(item.name for item in found) or "none"
+            raise InputError(f"{given.name}: expected a folder with one problem file, found {names}; name the file")
+        return preferred[0]
     if not exists:
         near = difflib.get_close_matches(str(path), bundled_problems(), n=1, cutoff=0.5)
         hint = f"did you mean the bundled {near[0]!r}?" if near else f"bundled are: {', '.join(bundled_problems())}"

@@ -333,7 +333,8 @@ def _calibration(calibration: Calibration) -> str:
         f'<section id="calibration"><h2>Calibration</h2><p>{_e(calibration.title)}. A quick fit with '
         f"{len(calibration.result.starts)} starts; <code>kinetics fit il7_pstat5</code> does it at length.</p>"
         f"<figure>{_image(plotting.to_svg(ax), alt)}<figcaption><strong>The fitted curve.</strong> Scale, offset, "
-        f"noise level and kp were estimated; the band follows from their uncertainty. Data: {_linked(calibration.source)}"
+        f"noise level and kp were estimated; the band follows from their uncertainty. "
+        f"Data: {_linked(calibration.source)}"
         f"</figcaption></figure><ul>{said}</ul>{_table('The same fit under other assumptions', heads, rows)}"
         f"<details><summary>Decisions made on the way</summary><ul>{notes}</ul></details></section>"
     )

@@ -79,7 +79,7 @@ def test_each_engine_has_one_room(packages, rooms):
 def test_only_plotting_draws():
     """Reports and the command line call plotting; nothing else knows matplotlib."""
     others = {name for name in _users("matplotlib") if not name.split(".")[-1].startswith("plotting")}
-    assert others <= {"fits.doctor", "fits.doctor_trials"}  # which tries out every dependency to say what is wrong with it
+    assert others <= {"fits.doctor", "fits.doctor_trials"}  # they try every dependency to say what is wrong with it
 
 
 def test_nothing_imports_plotting_but_the_edges():

@@ -99,7 +99,8 @@ def test_what_is_not_settable_says_why():
 
 # --- values --------------------------------------------------------------------------------------------------
 
-NO_NUMBERS = [math.nan, math.inf, -math.inf, None, "abc", "3 nM", [1.0], np.array([1.0, 2.0]), pytest.param(object(), id="an object"), 1j]
+NO_NUMBERS = [math.nan, math.inf, -math.inf, None, "abc", "3 nM", [1.0], np.array([1.0, 2.0]),
+              pytest.param(object(), id="an object"), 1j]  # fmt: skip
 
 
 @pytest.mark.parametrize("value", NO_NUMBERS, ids=repr)
@@ -114,7 +115,9 @@ def test_values_of_a_model_are_finite_numbers_when_they_are_given(decay, value):
         decay.with_values(k=value)
 
 
-@pytest.mark.parametrize("value", [math.nan, math.inf, None, [1.0], pytest.param(object(), id="an object"), 1j, ""], ids=repr)
+@pytest.mark.parametrize(
+    "value", [math.nan, math.inf, None, [1.0], pytest.param(object(), id="an object"), 1j, ""], ids=repr
+)
 def test_values_of_a_condition_are_checked_when_it_is_made(value):
     with pytest.raises(InputError, match="'k'"):
         Condition({"k": value})

@@ -48,11 +48,12 @@ def test_antimony_and_sbml_carry_the_values_of_a_variant():
     expected = simulate(model, STIMULATED, [30.0], ["pSTAT5_total"])["pSTAT5_total"][0]
     for text in (model.to_sbml(), model.to_antimony()):
         again = Model.load(text, molar_masses=model.molar_masses, trusted=True)
-        assert simulate(again, STIMULATED, [30.0], ["pSTAT5_total"])["pSTAT5_total"][0] == pytest.approx(expected, rel=1e-9)
+        found = simulate(again, STIMULATED, [30.0], ["pSTAT5_total"])["pSTAT5_total"][0]
+        assert found == pytest.approx(expected, rel=1e-9)
 
 
 def test_a_value_that_the_model_lacks_cannot_be_written():
-    with pytest.raises(UnknownName, match="kpp.*did you mean 'kp'"):
+    with pytest.raises(UnknownName, match=r"kpp.*did you mean 'kp'"):
         with_stated_values(Model.load("il7_stat5_imatinib").sbml, {"kpp": 1.0})
 
 

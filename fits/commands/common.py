@@ -215,7 +215,9 @@ def load(args: argparse.Namespace) -> Model:
         model.entity(name)
     if model.entry is None:
         for text in model.warnings:
-            short = text if len(text) <= 160 else text[:120].rsplit(" ", 1)[0] + " ... ('kinetics validate' shows all of it)"
+            short = text
+            if len(text) > 160:
+                short = text[:120].rsplit(" ", 1)[0] + " ... ('kinetics validate' shows all of it)"
             warn(f"warning: {short}", args)
     return model
 
