@@ -132,7 +132,7 @@ def test_concentrations_are_not_negative(decay, value):
 
 
 def test_a_constant_that_is_positive_in_the_model_cannot_be_overridden_by_a_negative_one(decay):
-    """A slip of the keyboard turns decay into growth; a parameter that is 0 or negative in the model may be anything."""
+    """A slip of the keyboard turns decay into growth; what is 0 or negative in the model may be anything."""
     for attempt in (
         lambda: simulate(decay, None, [1.0], ["A"], parameters={"k": -0.1}),
         lambda: decay.with_values(k=-0.1),
