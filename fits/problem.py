@@ -96,7 +96,7 @@ class Problem:
     experiments: Mapping[str, Experiment]
     measurements: tuple[Measurement, ...]
     notes: tuple[str, ...] = field(default=())  # what a reader of the source had to decide
-    terms: tuple[object, ...] = field(default=())  # further terms: reported shifts, hinge penalties (fits.reported)
+    terms: tuple[object, ...] = field(default=())  # further terms: reported shifts, hinge penalties (fits.terms)
 
     def __init__(
         self,

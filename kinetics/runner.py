@@ -72,6 +72,8 @@ class Runner:
         entities = self.model.description.entities
         changed = {name for name in values if entities[name].constant or entities[name].kind != "species"}
         self._reassign(changed, keep={*values, *self.values}, now=values)
+        # Doses are concentrations: a volume that has just followed a parameter must not dilute them.
+        self._set({name: value for name, value in values.items() if entities[name].kind == "species"})
 
     def _reassign(self, changed: Iterable[str], keep: Iterable[str] = (), now: Collection[str] = ()) -> None:
         """Evaluate again what initial assignments make of changed values; the engine does not.

@@ -576,3 +576,14 @@ def test_result_does_not_change_when_the_engine_runs_again(decay):
     kept = course.values.copy()
     simulate(decay, None, [0.0, 50.0], ["A"], parameters={"k": 3.0})
     assert np.array_equal(course.values, kept)
+
+
+def test_a_dose_is_not_diluted_by_a_volume_that_follows_a_parameter_of_the_same_condition():
+    """IL-7 at 1 ng/ml is 1 ng/ml at any cell density; the medium per cell follows the density."""
+    model = Model.load("il7_stat5_imatinib")
+    together = Experiment(Period(0.0, {"IL7": 0.5, "cell_density": 1e5}))
+    alone = Experiment(Period(0.0, {"IL7": 0.5}))
+    one = simulate(model, together, [0.0, 30.0], ["IL7", "pSTAT5_total"])
+    other = simulate(model, alone, [0.0, 30.0], ["IL7", "pSTAT5_total"], parameters={"cell_density": 1e5})
+    assert one["IL7"][0] == 0.5
+    assert_allclose(one.values, other.values, rtol=1e-9)
