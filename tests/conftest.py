@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from kinetics import Model
+
+# By hand, property tests look for new examples each time; where a run decides something, they try the same ones.
+settings.register_profile("same examples", derandomize=True)
+if os.environ.get("CI"):
+    settings.load_profile("same examples")
 
 # Concentrations in nM, time in min, volume in pL, amounts in zmol: the conventions of the bundled models.
 UNITS = """
