@@ -129,18 +129,19 @@ class ProblemObjective:
         }
 
     def sample_prior(self, rng: np.random.Generator) -> FloatArray | None:
-        if not any(parameter.prior for parameter in self.parameters.free):
+        if not any(parameter.start or parameter.prior for parameter in self.parameters.free):
             return None
         drawn = np.empty(len(self._names))
         for index, parameter in enumerate(self.parameters.free):
             low, high = self._lower[index], self._upper[index]
-            if parameter.prior is None:
+            prior = parameter.start or parameter.prior  # where starts are drawn may be stated apart from the prior
+            if prior is None:
                 if not (np.isfinite(low) and np.isfinite(high)):
                     return None
                 drawn[index] = rng.uniform(low, high)
                 continue
             for _ in range(1000):  # priors are truncated by the bounds
-                value = float(np.atleast_1d(parameter.prior.sample(rng, 1))[0])
+                value = float(np.atleast_1d(prior.sample(rng, 1))[0])
                 if parameter.lower <= value <= parameter.upper and (parameter.scale is Scale.LIN or value > 0.0):
                     break
             else:
