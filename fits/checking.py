@@ -154,7 +154,7 @@ def _starts(objective: ProblemObjective, seed: int) -> Iterator[Finding]:
     try:
         points = draw(objective, StartDesign(candidates=TRIED_STARTS), seed, 0)
     except InputError as error:
-        yield Finding(Level.WARNING, f"no starting points: {error}")
+        yield Finding(Level.ERROR, f"no starting points can be drawn: {error}")
         return
     failures = [found.failure for found in map(objective.evaluate, points) if found.failed]
     if len(failures) == len(points):

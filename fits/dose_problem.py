@@ -30,12 +30,12 @@ from fits.problem import Distribution, Measurement, Observable, Problem
 from fits.reported import CurvePoint, ReportedCurve
 from fits.terms import NormalisedCurve, NormalisedPoint
 from kinetics.dosing import DoseProtocol
-from kinetics.errors import InputError, UnknownName
+from kinetics.errors import InputError, UnitError, UnknownName
 from kinetics.experiment import Experiment
 from kinetics.model import Model
 from kinetics.observable import Readout, measure
 from kinetics.schedule import time_in
-from kinetics.units import Quantity
+from kinetics.units import Quantity, factor
 
 FloatArray = npt.NDArray[np.float64]
 Bounds = tuple[float, float] | tuple[float, float, str]
@@ -198,6 +198,7 @@ class _Builder:
         for formula, observable in ids.items():
             self.model.formula(formula, "read-out")
             text = f"({formula})" if not formula.isidentifier() else formula
+            text = self._in_response_unit(text, formula) if self.given.scale == "fixed" else text
             text = text if scale == "1" else f"{scale} * {text}"
             text = text if offset == "0" else f"{text} + {offset}"
             per_row = f"noiseParameter1_{observable}"
@@ -227,6 +228,29 @@ class _Builder:
                     )
                 )  # fmt: skip
         return rows, experiments, [], observables
+
+    def _in_response_unit(self, text: str, formula: str) -> str:
+        """The read-out in the unit of the responses: without an estimated scale, units have to agree.
+
+        Raises:
+            InputError: the responses have a unit that the read-out's cannot be converted to.
+        """
+        model, data = self.model.unit_of(formula), self.curve.response_unit
+        if {model, data} <= {"", "1", "dimensionless"} or model == data:
+            return text
+        if not data:
+            self.notes.append(f"the responses have no unit and are taken to be in {model}, that of {formula!r}")
+            return text
+        if not model:
+            raise InputError(
+                f"the scale is fixed and the responses are in {data!r}, but read-out {formula!r} has no unit; write "
+                "scale: estimate for arbitrary units"
+            )
+        try:
+            ratio = factor(model, data, what="responses")
+        except UnitError as error:
+            raise InputError(f"{error}; write scale: estimate for arbitrary units") from None
+        return text if ratio == 1.0 else f"{ratio!r} * {text}"
 
     def _time(self, point: CurvePoint, readout: Readout) -> float:
         if math.isnan(point.time):

@@ -73,7 +73,7 @@ def make_report(fit: StoredFit, *, gradient: bool = True) -> FitReport:
             checked = gradient_check(fit.objective)
         except SimulationError as error:
             troubles.append(f"The gradient could not be checked: {error}")
-    found = _stored_profiles(fit, troubles)
+    found = stored_profiles(fit, troubles)
     try:
         judged = identifiability(fit.objective, fit.result, found, scales=fit.scales)
     except KineticsError as error:
@@ -90,7 +90,7 @@ def make_report(fit: StoredFit, *, gradient: bool = True) -> FitReport:
     )  # fmt: skip
 
 
-def _stored_profiles(fit: StoredFit, troubles: list[str]) -> dict[str, Profile]:
+def stored_profiles(fit: StoredFit, troubles: list[str]) -> dict[str, Profile]:
     """Profiles of parameters at the present optimum; walked again from their stored points, which costs nothing."""
     found: dict[str, Profile] = {}
     best = fit.result.best.x.tolist() if fit.profiled() else []

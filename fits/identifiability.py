@@ -107,7 +107,8 @@ def identifiability(
     By curvature a parameter is identifiable if its interval lies between the bounds and is shorter than a decade
     (or its own value) on either side.
     """
-    found = fisher(objective, optimum, scales=scales)
+    # The observed information: the expected one can miss curvature that settles a parameter.
+    found = fisher(objective, optimum, scales=scales, differences=True)
     profiles = profiles or {}
     verdicts = {}
     for i, name in enumerate(found.names):

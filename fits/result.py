@@ -234,6 +234,9 @@ class FitResult:
             yield f"{count} of {total} {_starts(total)} {reason.sentence}."
 
     def _about_nothing(self) -> Iterable[str]:
+        if not self.starts:
+            yield "No start has finished yet; run the fit again, it goes on where it stopped."
+            return
         yield f"All {len(self.starts)} starts failed; there is no optimum to report."
 
     def _about_failures(self) -> Iterable[str]:

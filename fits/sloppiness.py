@@ -52,7 +52,8 @@ def ridges(objective: Objective, found: Fisher, *, level: float = 0.95) -> tuple
     sparse = _sparse(vectors[:, free].T)
     if np.any(0.5 * np.einsum("ki,ij,kj->k", sparse, matrix, sparse) >= threshold):
         sparse = plain  # told apart parameter by parameter they would not be free any more
-    return tuple(_ridge(objective, found, axes, weights, matrix) for weights in sparse)
+    tried = [_ridge(objective, found, axes, weights, matrix) for weights in sparse]
+    return tuple(ridge for ridge in tried if not ridge.change > threshold)  # what was tried outweighs the curvature
 
 
 def _sparse(rows: FloatArray) -> FloatArray:

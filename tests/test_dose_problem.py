@@ -237,3 +237,22 @@ def test_joined_problems_share_parameters(antagonist, protocol):
     ).problem()
     with pytest.raises(InputError, match=r"parameter 'k_off' is described differently"):
         join_problems("clash", [*made, other])
+
+
+def test_a_fixed_scale_converts_units_and_refuses_arbitrary_ones():
+    """The same curve in pM and in nM is one problem; in MFI it needs a scale."""
+    model = kin.Model.load("il7_stat5_imatinib")
+    protocol = kin.DoseProtocol("IL7", ["1 ng/ml"], kin.Readout.at("pSTAT5_total", "10 min"))
+    rows = [(dose, 1.5 * number) for number, dose in enumerate((0.01, 0.1, 1.0, 10.0), start=1)]
+
+    def found(unit: str, factor: float) -> float:
+        lines = [f"{dose},ng/ml,{response * factor},{unit}" for dose, response in rows]
+        curve = parse_curve("dose,dose_unit,response,response_unit\n" + "\n".join(lines))
+        given = DoseProblem(
+            model, protocol, curve, {"kp": (0.02, 2.0)}, scale="fixed", offset="none", noise=0.1 * factor
+        )
+        return compile_problem(given.problem()).chi2({"kp": 0.2})
+
+    assert found("pM", 1000.0) == pytest.approx(found("nM", 1.0), rel=1e-9)
+    with pytest.raises(InputError, match=r"MFI.*scale: estimate"):
+        found("MFI", 1.0)

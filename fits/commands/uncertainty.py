@@ -10,6 +10,7 @@ import pandas as pd
 
 from fits.commands.calibrate import check_table
 from fits.commands.common import aligned, heartbeat, one_line, print_json, versions, workers, write_csv
+from fits.fit_report import stored_profiles
 from fits.identifiability import Identifiability, identifiability
 from fits.profiles import Profile, profiles
 from fits.sampling import Samples, sample
@@ -35,7 +36,8 @@ def profile_command(args: argparse.Namespace) -> int:
             fit.objective, fit.result, names, level=args.level, scales=fit.scales,
             store=fit.path if fit.is_store else None, executor=executor,
         )  # fmt: skip
-        judged = identifiability(fit.objective, fit.result, found, level=args.level, scales=fit.scales)
+        known = {**stored_profiles(fit, []), **found} if fit.is_store else found
+        judged = identifiability(fit.objective, fit.result, known, level=args.level, scales=fit.scales)
     if args.csv:
         write_csv(pd.concat([item.to_frame() for item in found.values()], ignore_index=True), args)
     if args.json:

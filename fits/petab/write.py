@@ -46,7 +46,10 @@ def write_petab(
     target.mkdir(parents=True, exist_ok=True)
     present = sorted(name for name in files if (target / name).exists())
     if present and not overwrite:
-        raise InputError(f"{target.name} has {present[0]!r} already; pass overwrite=True to replace it")
+        raise InputError(
+            f"{target.name} has {present[0]!r} already; choose another folder, or say overwrite=True (--force in the "
+            "shell) to replace it"
+        )
     for name, text in files.items():
         beside = target / f".{name}.{os.getpid()}.part"
         beside.write_text(text, encoding="utf-8", newline="\n")
