@@ -316,5 +316,5 @@ def test_ctrl_c_keeps_what_is_finished(tmp_path):
 def _started(store: Path) -> bool:
     try:
         return bool(read_fit(store).starts)
-    except Exception:
+    except Exception:  # the store is being made: not there yet, or not readable yet
         return False
