@@ -82,6 +82,7 @@ class ProtocolEntry:
     doses: DoseRange
     label: str
     source: str
+    during: Mapping[str, float | str] = field(default_factory=dict)  # set together with the ligand
 
     def without(self, drug: str) -> tuple[Step, ...]:
         """The steps of the control arm: the same, with the drug at 0."""
@@ -250,7 +251,7 @@ def _variants(rows: Mapping[str, Any]) -> Mapping[str, Variant]:
 
 def _protocol(name: str, row: Mapping[str, Any]) -> ProtocolEntry:
     steps = tuple(Step(step["duration"], _frozen(step["set"])) for step in row["steps"])
-    return ProtocolEntry(name, **{**row, "steps": steps, "doses": DoseRange(**row["doses"])})
+    return ProtocolEntry(name, **{**row, "steps": steps, "doses": DoseRange(**row["doses"]), "during": _frozen(row.get("during", {}))})
 
 
 @functools.cache
