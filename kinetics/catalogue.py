@@ -112,6 +112,7 @@ class CatalogueEntry:
     variants: Mapping[str, Variant]
     mechanisms: Mapping[str, Variant]
     protocols: Mapping[str, ProtocolEntry]
+    protocol: str = ""  # the one that is followed when none is named; "" for none: the ligand at time 0
 
     def sbml(self) -> str:
         """The SBML document (Level 3 Version 2)."""

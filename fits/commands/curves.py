@@ -52,9 +52,9 @@ Steps = Sequence[tuple[str, Mapping[str, float | str]]]
 
 
 def catalogue_protocol(model: Model, name: str | None) -> ProtocolEntry | None:
-    """A protocol of the catalogue by name; ``None`` where none was asked for."""
+    """A protocol of the catalogue by name; without a name the model's default protocol, ``None`` where it has none."""
     if name is None:
-        return None
+        return model.entry.protocols[model.entry.protocol] if model.entry and model.entry.protocol else None
     if model.entry is None:
         raise InputError(f"model {model.name!r} is not of the catalogue, so it has no protocol {name!r}")
     if name not in model.entry.protocols:
@@ -76,7 +76,8 @@ def protocol_of(
     at = args.at or (defaults.read_at if defaults else "")
     if not observed or not at:
         raise InputError("what is read, and when? pass --observe and --at, as in --observe pSTAT5 --at '30 min'")
-    schedule = Experiment.steps(*lead, (math.inf, changes), equilibrate=args.equilibrate)
+    together = {**(chosen.during if chosen else {}), **changes}
+    schedule = Experiment.steps(*lead, (math.inf, together), equilibrate=args.equilibrate)
     own = defaults.doses if defaults and target == defaults.ligand else None
     return DoseProtocol(target, doses_of(args, own), Readout.at(observed, at), schedule)
 
@@ -324,7 +325,9 @@ def _arms(model: Model, args: argparse.Namespace) -> tuple[ProtocolEntry | None,
     different = args.treated_set or args.treated_param
     if different and args.protocol is None:
         label = label or ", ".join(one_line(text) for text in (*args.treated_set, *args.treated_param))
-        return None, own, own, ("control", label)
+        chosen = catalogue_protocol(model, None)
+        lead = own or (_as_steps(chosen.steps) if chosen else [])
+        return chosen, lead, lead, ("control", label)
     chosen = catalogue_protocol(model, args.protocol) or _with_drug_of(model)
     if chosen is None or model.entry is None:
         raise InputError(
