@@ -15,7 +15,7 @@ from typing import cast
 import numpy as np
 import numpy.typing as npt
 
-from kinetics.codegen import Compiled, compile_numpy
+from kinetics.codegen import Compiled, compile_kernel, compile_numpy
 from kinetics.differentiation import gradient
 from kinetics.elimination import elimination
 from kinetics.equations import Equations, read_equations
@@ -246,7 +246,8 @@ class _Split:
         split = _Hoisting(frozenset(states))
         rest = [split.rest(expression) for expression in expressions]
         self._fixed = compile_numpy(list(split.fixed), constants)
-        self._varying = compile_numpy(rest, (*states, *(name for name in split.fixed.values())))
+        self._count = len(rest)
+        self._varying = compile_kernel(rest, (*states, *(name for name in split.fixed.values())))
 
     def prepare(self, constants: list[npt.ArrayLike]) -> list[FloatArray]:
         """The fixed parts: a number where all lanes agree, else an array."""
@@ -257,7 +258,9 @@ class _Split:
         return [np.float64(row[0]) if alike else row for row, alike in zip(fixed, same, strict=True)]
 
     def evaluate(self, y: FloatArray, fixed: list[FloatArray]) -> FloatArray:
-        return self._varying([*y, *fixed])
+        out = np.empty((self._count, y.shape[1]))
+        self._varying([*y, *fixed], out)
+        return out
 
 
 class _Hoisting:

@@ -16,6 +16,7 @@ from kinetics.errors import FormulaError
 from kinetics.expression import BOOLEAN, OPERATIONS, Call, Expression, FloatArray, Number, Symbol, nodes
 
 Compiled = Callable[[Sequence[npt.ArrayLike] | FloatArray], FloatArray]
+Kernel = Callable[[Sequence[Any], FloatArray], None]
 
 _DEEPEST = 12  # nested operations on one line; Python's parser gives up at about 100 parentheses
 
@@ -29,15 +30,7 @@ def compile_numpy(expressions: Sequence[Expression], argnames: Sequence[str]) ->
     Raises:
         FormulaError: an expression mentions a symbol that is not in ``argnames``.
     """
-    known = set(argnames)
-    for expression in expressions:
-        if missing := sorted(expression.names - known):
-            raise FormulaError(f"cannot compile {str(expression)[:200]}: no argument for {', '.join(missing)}")
-    body = _body(expressions, {name: f"a{i}" for i, name in enumerate(argnames)})
-    namespace: dict[str, Any] = dict(_GLOBALS)
-    # Compiling our own syntax tree; see the module docstring.
-    exec(compile(body, "<expressions>", "exec"), namespace)
-    kernel = namespace["kernel"]
+    kernel = compile_kernel(expressions, argnames)
     n = len(expressions)
 
     def compiled(values: Sequence[npt.ArrayLike] | FloatArray) -> FloatArray:
@@ -52,6 +45,25 @@ def compile_numpy(expressions: Sequence[Expression], argnames: Sequence[str]) ->
         return result
 
     return compiled
+
+
+def compile_kernel(expressions: Sequence[Expression], argnames: Sequence[str]) -> Kernel:
+    """The bare function behind `compile_numpy`, for inner loops: ``kernel(values, out)`` fills ``out``.
+
+    It checks nothing, and the caller sees to numpy's warnings; ``out`` has shape ``(n_expressions, *shape)``.
+
+    Raises:
+        FormulaError: an expression mentions a symbol that is not in ``argnames``.
+    """
+    known = set(argnames)
+    for expression in expressions:
+        if missing := sorted(expression.names - known):
+            raise FormulaError(f"cannot compile {str(expression)[:200]}: no argument for {', '.join(missing)}")
+    body = _body(expressions, {name: f"a{i}" for i, name in enumerate(argnames)})
+    namespace: dict[str, Any] = dict(_GLOBALS)
+    # Compiling our own syntax tree; see the module docstring.
+    exec(compile(body, "<expressions>", "exec"), namespace)
+    return cast(Kernel, namespace["kernel"])
 
 
 def _body(expressions: Sequence[Expression], arguments: Mapping[str, str]) -> str:
