@@ -113,11 +113,17 @@ class DeclaredRange:
 
 
 @functools.cache
-def declared_ranges() -> Mapping[str, DeclaredRange]:
-    """By parameter of the IL-7 model; what `How` refers to."""
-    text = resources.files("fits.claims").joinpath("ranges.toml").read_text(encoding="utf-8")
+def declared_ranges(model: str = MODELS["M1"]) -> Mapping[str, DeclaredRange]:
+    """By parameter of a model; what `How` refers to.
+
+    Raises:
+        UnknownName: no ranges are declared for that model.
+    """
+    table = tomllib.loads(resources.files("fits.claims").joinpath("ranges.toml").read_text(encoding="utf-8"))
+    if model not in table:
+        raise UnknownName("model", model, table, "the declared ranges")
     found = {}
-    for name, row in tomllib.loads(text).items():
+    for name, row in table[model].items():
         lower, upper = row["range"]
         found[name] = DeclaredRange(float(lower), float(upper), row["why"])
     return MappingProxyType(found)
