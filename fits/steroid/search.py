@@ -17,7 +17,7 @@ import time
 import tomllib
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib import resources
 from multiprocessing import get_context
 from pathlib import Path
@@ -29,11 +29,10 @@ import kinetics as kin
 from fits.claims.ledger import declared_ranges
 from fits.provenance import collect
 from fits.steroid.arms import MODEL, Cells, FloatArray
-from fits.steroid.criterion import Criterion, evaluate
+from fits.steroid.criteria import CORE, REALISM, Criterion, evaluate
 from fits.steroid.laboratory import Laboratory
 from fits.steroid.many import Plan, requests
 from fits.steroid.misfit import misfit
-from fits.steroid.scope import CORE, REALISM
 from kinetics.batch import Batch
 from kinetics.ensemble import fingerprint
 
@@ -41,10 +40,13 @@ DRAWS = 768  # random draws, of the best of which a search starts
 POPULATION = 32
 GENERATIONS = 600
 WIDTH = 0.2  # of the first generation, in units of the declared (logarithmic) ranges
-STEPS = 80  # of the walk within the accepted region
+STEPS = 40  # of the walk within the accepted region
 LOOSE = 1e-3  # relative tolerance of the search; wrong by less than 1e-4 in viability
 MARGIN = 0.02  # a hinge begins this far inside its bound, in units of its scale, for what the tolerance gets wrong
 DATA_SCALE = 0.01  # misfit beyond its bound that counts 1
+COSTLY = ("A05", "A40", "A41")  # time courses and the panel: asked, like the data, of sets that are nearly there
+NEARLY = 1.5  # summed hinges of the other criteria
+FAR = 20.0  # what stands for the costly ones until then
 
 
 @functools.cache
@@ -80,26 +82,41 @@ class Judge:
     def __init__(self, space: Space) -> None:
         self.space = space
         batch = Batch(kin.Model.load(MODEL))
-        self._claims = Plan(batch, requests(_claims))
-        self._data = Plan(batch, requests(misfit))
+        self._cheap = Plan(batch, requests(_cheap))
+        self._costly = Plan(batch, requests(_costly, misfit))
 
-    def claims(self, points: FloatArray) -> FloatArray:
-        """Hinges of the claims and of realism, summed; shape ``(n,)``."""
-        found = _claims(self._claims.run(self.space.sets(points), rtol=LOOSE))
-        return np.sum([_hinge(criterion) for criterion in found], axis=0)
+    def cheap(self, points: FloatArray) -> FloatArray:
+        """Hinges of most criteria, summed; shape ``(n,)``."""
+        return _hinges(_cheap(self._cheap.run(self.space.sets(points), rtol=LOOSE)))
 
-    def data(self, points: FloatArray) -> FloatArray:
-        """The hinge of the misfit, shape ``(n,)``."""
+    def costly(self, points: FloatArray) -> FloatArray:
+        """Hinges of the others and of the misfit, shape ``(n,)``."""
+        answers = self._costly.run(self.space.sets(points), rtol=LOOSE)
         bound = acceptance()["data"]["largest_misfit"] - 0.05 * DATA_SCALE
-        found = misfit(self._data.run(self.space.sets(points), rtol=LOOSE))[0]
-        return np.where(np.isfinite(found), np.maximum(found - bound, 0.0) / DATA_SCALE, 100.0)
+        left = misfit(answers)[0]
+        data = np.where(np.isfinite(left), np.maximum(left - bound, 0.0) / DATA_SCALE, FAR)
+        return _hinges(_costly(answers)) + data
 
     def __call__(self, points: FloatArray) -> FloatArray:
-        return self.claims(points) + self.data(points)
+        total = self.cheap(points)
+        near = total < NEARLY
+        rest = np.full(len(points), FAR)
+        if near.any():
+            rest[near] = np.minimum(self.costly(points[near]), FAR)
+        return total + rest
 
 
-def _claims(cells: Cells) -> list[Criterion]:
-    return [each for found in evaluate((*CORE, *REALISM), cells).values() for each in found]
+def _cheap(cells: Cells) -> list[Criterion]:
+    claims = [claim for claim in (*CORE, *REALISM) if claim not in COSTLY]
+    return [each for found in evaluate(claims, cells).values() for each in found]
+
+
+def _costly(cells: Cells) -> list[Criterion]:
+    return [each for found in evaluate(COSTLY, cells).values() for each in found]
+
+
+def _hinges(found: Sequence[Criterion]) -> FloatArray:
+    return np.sum([_hinge(criterion) for criterion in found], axis=0)
 
 
 def _hinge(criterion: Criterion) -> FloatArray:
@@ -129,9 +146,7 @@ def search(seed: int, *, log: bool = False) -> FloatArray:
     space = Space.declared()
     judge, rng = Judge(space), np.random.default_rng(seed)
     draws = rng.random((DRAWS, len(space.names)))
-    # Data are asked where the claims are not hopeless: it saves two thirds of the time.
-    score = judge.claims(draws)
-    start = draws[int(np.argmin(score))]
+    start = draws[int(np.argmin(judge.cheap(draws)))]
     options = {"bounds": [0, 1], "popsize": POPULATION, "seed": seed + 1, "verbose": -9}
     climb = cma.CMAEvolutionStrategy(start, WIDTH, options)
     found: FloatArray = np.empty((0, len(space.names)))
@@ -180,14 +195,21 @@ def spread(points: FloatArray, space: Space, most: int, apart: float) -> FloatAr
     return points[chosen]
 
 
-def accepted(values: Mapping[str, float], model: kin.Model) -> tuple[bool, str, float]:
-    """The rule, with the engine at the tight tolerance.
+@dataclass(frozen=True)
+class Member:
+    """What a search contributes; ``refused`` says why the tight tolerance does not accept it, or nothing."""
 
-    Returns:
-        Is the set accepted, what speaks against it, and its misfit.
-    """
+    search: int
+    values: dict[str, float]
+    misfit: float
+    refused: str
+
+
+def against(values: Mapping[str, float], model: kin.Model) -> tuple[str, float]:
+    """What the rule has against a set, with the engine at the tight tolerance ("" for nothing), and its misfit."""
     rule = acceptance()
     laboratory = Laboratory(model, parameters=values, solver=kin.Solver(**rule["claims"]["solver"]))
+    laboratory.prepare(CORE)
     broken = [
         f"{claim}: {each.name} {float(each.value[0]):.4g}, not {each.bounds}"
         for claim, found in evaluate(CORE, laboratory).items()
@@ -197,22 +219,24 @@ def accepted(values: Mapping[str, float], model: kin.Model) -> tuple[bool, str, 
     left = float(misfit(laboratory)[0][0])
     if not left <= rule["data"]["largest_misfit"]:
         broken.append(f"misfit {left:.4g}")
-    return not broken, "; ".join(broken), left
+    return "; ".join(broken), left
 
 
-def _one(seed: int) -> list[tuple[int, dict[str, float], float, str]]:
-    """A whole search in a worker: the members it contributes, and those that the tight tolerance refused."""
-    space = Space.declared()
-    rule = acceptance()["members"]
-    points = spread(search(seed, log=True), space, rule["at_most_per_search"] + 4, rule["apart"])
-    model = kin.Model.load(MODEL)
-    members: list[tuple[int, dict[str, float], float, str]] = []
-    for row in points:
+def _one(seed: int, kept_in: Path) -> list[Member]:
+    """A whole search in a worker, or what an earlier run of it has left in ``kept_in``."""
+    file = kept_in / f"search_{seed}.json"
+    if file.exists():
+        return [Member(**row) for row in json.loads(file.read_text(encoding="utf-8"))]
+    space, rule, model = Space.declared(), acceptance()["members"], kin.Model.load(MODEL)
+    members: list[Member] = []
+    for row in spread(search(seed, log=True), space, rule["at_most_per_search"] + 4, rule["apart"]):
         values = {name: float(f"{value[0]:.7g}") for name, value in space.sets(row[np.newaxis]).items()}
-        good, why, left = accepted(values, model)
-        print(f"search {seed}: {'accepted' if good else why}, misfit {left:.4f}", file=sys.stderr)
-        if sum(not each[3] for each in members) < rule["at_most_per_search"]:
-            members.append((seed, values, left, "" if good else why))
+        refused, left = against(values, model)
+        print(f"search {seed}: {refused or 'accepted'}, misfit {left:.4f}", file=sys.stderr)
+        if sum(not each.refused for each in members) < rule["at_most_per_search"]:
+            members.append(Member(seed, values, left, refused))
+    kept_in.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps([asdict(member) for member in members]), encoding="utf-8")
     return members
 
 
@@ -222,18 +246,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words.add_argument("--seeds", default="1,2,3,4,5,6,7,8,9,10", help="one search for each (1,2,...,10)")
     words.add_argument("--workers", type=int, default=2, help="processes (2)")
     words.add_argument("--out", type=Path, default=Path("sbml/ensembles"), help="folder to write into")
+    words.add_argument("--work", type=Path, default=Path("ensemble_work"), help="where finished searches are kept")
     given = words.parse_args(arguments)
     seeds = [int(seed) for seed in given.seeds.split(",")]
     began = time.monotonic()
     with ProcessPoolExecutor(given.workers, mp_context=get_context("spawn")) as pool:
-        members = [member for found in pool.map(_one, seeds) for member in found]
-    kept = [member for member in members if not member[3]]
+        members = [member for found in pool.map(_one, seeds, [given.work] * len(seeds)) for member in found]
+    kept = [member for member in members if not member.refused]
     names = Space.declared().names
     given.out.mkdir(parents=True, exist_ok=True)
     with (given.out / f"{MODEL}.csv").open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file, lineterminator="\n")
         table.writerow(["search", *names])
-        table.writerows([seed, *(repr(values[name]) for name in names)] for seed, values, _, _ in kept)
+        table.writerows([each.search, *(repr(each.values[name]) for name in names)] for each in kept)
     document = {
         "model": MODEL,
         "fingerprint": fingerprint(kin.Model.load(MODEL), names),
@@ -241,20 +266,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "ranges": {name: [each.lower, each.upper] for name, each in declared_ranges(MODEL).items()},
         "searches": {
             str(seed): {
-                "accepted": sum(member[0] == seed and not member[3] for member in members),
-                "refused": [member[3] for member in members if member[0] == seed and member[3]],
+                "accepted": sum(each.search == seed for each in kept),
+                "refused": [each.refused for each in members if each.search == seed and each.refused],
             }
             for seed in seeds
         },
-        "misfit": [round(member[2], 5) for member in kept],
+        "misfit": [round(each.misfit, 5) for each in kept],
         "seconds": round(time.monotonic() - began),
         "command": "python -m fits.steroid.search",
         **collect().to_dict(),
     }
     (given.out / f"{MODEL}.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-    print(f"{len(kept)} sets of {len({member[0] for member in kept})} searches -> {given.out}", file=sys.stderr)
-    rule = acceptance()["members"]
-    return 0 if len(kept) >= rule["at_least"] and len({m[0] for m in kept}) >= rule["searches"] else 1
+    searches, rule = {each.search for each in kept}, acceptance()["members"]
+    print(f"{len(kept)} sets of {len(searches)} searches -> {given.out}", file=sys.stderr)
+    return 0 if len(kept) >= rule["at_least"] and len(searches) >= rule["searches"] else 1
 
 
 if __name__ == "__main__":
