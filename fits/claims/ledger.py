@@ -113,17 +113,11 @@ class DeclaredRange:
 
 
 @functools.cache
-def declared_ranges(model: str = MODELS["M1"]) -> Mapping[str, DeclaredRange]:
-    """By parameter of a model; what `How` refers to.
-
-    Raises:
-        UnknownName: no ranges are declared for that model.
-    """
-    table = tomllib.loads(resources.files("fits.claims").joinpath("ranges.toml").read_text(encoding="utf-8"))
-    if model not in table:
-        raise UnknownName("model", model, table, "the declared ranges")
+def declared_ranges() -> Mapping[str, DeclaredRange]:
+    """By parameter of the IL-7 model; what `How` refers to."""
+    text = resources.files("fits.claims").joinpath("ranges.toml").read_text(encoding="utf-8")
     found = {}
-    for name, row in table[model].items():
+    for name, row in tomllib.loads(text).items():
         lower, upper = row["range"]
         found[name] = DeclaredRange(float(lower), float(upper), row["why"])
     return MappingProxyType(found)
