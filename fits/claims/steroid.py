@@ -19,7 +19,8 @@ from fits.steroid.arms import MODEL, Arm, FloatArray, line, viability
 from fits.steroid.criteria import CORE, SECONDARY, Recorder, criteria, stack
 from fits.steroid.drug_criteria import BEZ235, INHIBITORS, bliss, over_inhibitor, panel
 from fits.steroid.laboratory import Laboratory
-from fits.steroid.line_criteria import PREDNISOLONE_DOSES, RESISTANT, dexed, fold, nodes, predded
+from fits.steroid.line_criteria import nodes
+from fits.steroid.lines import PREDNISOLONE_DOSES, RESISTANT, dexed, fold, predded
 from fits.steroid.panel import Sample, design, random_panels
 
 Said = tuple[str, dict[str, float]]  # further words, and the numbers in them by name

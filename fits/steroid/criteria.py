@@ -92,8 +92,8 @@ def criteria_of(claim: str) -> Callable[[Criteria], Criteria]:
 
 
 def criteria() -> Mapping[str, Criteria]:
-    """All criteria by claim."""
-    from fits.steroid import drug_criteria, line_criteria, realism  # noqa: F401  they register theirs when imported
+    """All criteria by claim; the modules register theirs when they are imported."""
+    from fits.steroid import death_criteria, drug_criteria, line_criteria, realism, signal_criteria  # noqa: F401
 
     return MappingProxyType(_criteria)
 

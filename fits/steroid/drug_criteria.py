@@ -8,7 +8,7 @@ import numpy as np
 
 from fits.steroid.arms import Arm, Cells, FloatArray, line, viability
 from fits.steroid.criteria import NOISE, Criterion, Limits, criteria_of, ranked, stack
-from fits.steroid.line_criteria import (
+from fits.steroid.lines import (
     DEXAMETHASONE_RESCUE,
     GSK3I_IX,
     IL7_RESCUE,

@@ -9,7 +9,7 @@ import numpy as np
 import kinetics as kin
 from fits.steroid.arms import EQUILIBRATION, Arm, FloatArray
 from fits.steroid.criteria import arms
-from fits.steroid.line_criteria import HOURS
+from fits.steroid.lines import HOURS
 
 QUANTITIES = (
     "live", "intact", "BAX_active", "CASP3_active", "dead",
