@@ -110,20 +110,24 @@ class DeclaredRange:
     lower: float  # in the model's unit
     upper: float
     why: str
+    label: str = ""  # how far the range itself can be trusted; "" where the reason says it
+
+
+_RANGES = {"il7_stat5_imatinib": "ranges.toml", "gc_bim_tall": "ranges_steroid.toml"}
 
 
 @functools.cache
-def declared_ranges(model: str = MODELS["M1"]) -> Mapping[str, DeclaredRange]:
+def declared_ranges(model: str = "il7_stat5_imatinib") -> Mapping[str, DeclaredRange]:
     """By parameter of a model; what `How` refers to.
 
     Raises:
         UnknownName: no ranges are declared for that model.
     """
-    table = tomllib.loads(resources.files("fits.claims").joinpath("ranges.toml").read_text(encoding="utf-8"))
-    if model not in table:
-        raise UnknownName("model", model, table, "the declared ranges")
+    if model not in _RANGES:
+        raise UnknownName("model", model, _RANGES, "the declared ranges")
+    text = resources.files("fits.claims").joinpath(_RANGES[model]).read_text(encoding="utf-8")
     found = {}
-    for name, row in table[model].items():
+    for name, row in tomllib.loads(text).items():
         lower, upper = row["range"]
-        found[name] = DeclaredRange(float(lower), float(upper), row["why"])
+        found[name] = DeclaredRange(float(lower), float(upper), row["why"], row.get("label", ""))
     return MappingProxyType(found)

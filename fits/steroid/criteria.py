@@ -63,10 +63,15 @@ class Criterion:
 
     @property
     def bounds(self) -> str:
-        """The bounds in words."""
+        """The bounds in words; a bound that only keeps off what solvers do not resolve is said without it."""
         if self.at_least is not None and self.at_most is not None:
             return f"{self.at_least:g} to {self.at_most:g}"
-        return f">= {self.at_least:g}" if self.at_least is not None else f"<= {self.at_most:g}"
+        bound = self.at_least if self.at_least is not None else self.at_most
+        assert bound is not None, f"{self.name} has no bound"
+        said = round(bound, 5) + 0.0  # not "-0"
+        sign = ">" if self.at_least is not None else "<"
+        strict = bound > said if self.at_least is not None else bound < said
+        return f"{sign}{'' if strict else '='} {said:g}"
 
 
 Limits = Mapping[str, float]
@@ -87,8 +92,8 @@ def criteria_of(claim: str) -> Callable[[Criteria], Criteria]:
 
 
 def criteria() -> Mapping[str, Criteria]:
-    """All criteria by claim."""
-    from fits.steroid import drug_criteria, line_criteria, realism  # noqa: F401  they register theirs when imported
+    """All criteria by claim; the modules register theirs when they are imported."""
+    from fits.steroid import death_criteria, drug_criteria, line_criteria, realism, signal_criteria  # noqa: F401
 
     return MappingProxyType(_criteria)
 

@@ -9,7 +9,7 @@ import numpy as np
 import kinetics as kin
 from fits.steroid.arms import EQUILIBRATION, Arm, FloatArray
 from fits.steroid.criteria import arms
-from fits.steroid.line_criteria import HOURS
+from fits.steroid.lines import HOURS
 
 QUANTITIES = (
     "live", "intact", "BAX_active", "CASP3_active", "dead",
@@ -33,8 +33,12 @@ class Laboratory:
         self._values: dict[tuple[Arm, str], FloatArray] = {}  # (times,)
 
     def prepare(self, claims: Iterable[str]) -> None:
-        """Simulate whatever these claims will ask for in one go, so that equilibrations are shared."""
-        self._run([arm for arm in arms(claims) if (arm, "live") not in self._values], QUANTITIES)
+        """Simulate whatever these claims will ask for."""
+        self.simulate(arms(claims))
+
+    def simulate(self, wanted: Iterable[Arm]) -> None:
+        """Simulate these arms in one go, so that cells of one background are equilibrated once."""
+        self._run([arm for arm in dict.fromkeys(wanted) if (arm, "live") not in self._values], QUANTITIES)
 
     def __call__(self, arm: Arm, quantity: str, hours: float | Sequence[float]) -> FloatArray:
         """Shape ``(1,)`` for one time, ``(1, times)`` for several; times are those of `HOURS`.
@@ -51,6 +55,8 @@ class Laboratory:
         return values[[HOURS.index(hours)]]
 
     def _run(self, wanted: Sequence[Arm], quantities: Sequence[str]) -> None:
+        if not wanted:
+            return
         experiments = [
             kin.Experiment.steps(
                 (f"{EQUILIBRATION:g} h", {**dict(arm.background), "death_on": 0.0}),

@@ -11,7 +11,7 @@ from types import MappingProxyType
 
 from fits.steroid.arms import Cells, line, viability
 from fits.steroid.criteria import Criterion, Limits, criteria_of, half_dose, stack
-from fits.steroid.line_criteria import IL7_RESCUE, RESISTANT, dexed, predded, with_il7
+from fits.steroid.lines import IL7_RESCUE, RESISTANT, dexed, predded, with_il7
 
 HIGHEST = 1e5  # nM of prednisolone; the plateau
 PLATEAU_DOSES = (10.0, 20.0, 40.0, 80.0, 160.0, 320.0, 1000.0, HIGHEST)  # nM, shared with A01
