@@ -10,7 +10,7 @@ which stays the reference.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -212,7 +212,7 @@ class Batch:
         return final, final_step
 
     def _step(
-        self, y: FloatArray, h: FloatArray, rate_terms: list[FloatArray], slope_terms: list[FloatArray]
+        self, y: FloatArray, h: FloatArray, rate_terms: list[Any], slope_terms: list[Any]
     ) -> tuple[FloatArray, FloatArray]:
         rates, solve = self._rates.evaluate, self._elimination.solve
         slopes = self._slopes.evaluate(y, slope_terms)
@@ -235,7 +235,7 @@ def _combined(weights: Sequence[float], terms: Sequence[FloatArray]) -> FloatArr
     return total
 
 
-def _pick(terms: list[FloatArray], keep: npt.NDArray[np.bool_]) -> list[FloatArray]:
+def _pick(terms: list[Any], keep: npt.NDArray[np.bool_]) -> list[Any]:
     return [term[keep] if np.ndim(term) else term for term in terms]
 
 
@@ -249,7 +249,7 @@ class _Split:
         self._count = len(rest)
         self._varying = compile_kernel(rest, (*states, *(name for name in split.fixed.values())))
 
-    def prepare(self, constants: list[npt.ArrayLike]) -> list[FloatArray]:
+    def prepare(self, constants: list[npt.ArrayLike]) -> list[Any]:
         """The fixed parts: a number where all lanes agree, else an array."""
         lanes = max((np.size(value) for value in constants), default=1)
         columns = [np.broadcast_to(np.asarray(value, dtype=float), (lanes,)) for value in constants]
@@ -257,7 +257,7 @@ class _Split:
         same = np.all(fixed == fixed[:, :1], axis=1)
         return [np.float64(row[0]) if alike else row for row, alike in zip(fixed, same, strict=True)]
 
-    def evaluate(self, y: FloatArray, fixed: list[FloatArray]) -> FloatArray:
+    def evaluate(self, y: FloatArray, fixed: list[Any]) -> FloatArray:
         out = np.empty((self._count, y.shape[1]))
         self._varying([*y, *fixed], out)
         return out

@@ -16,7 +16,7 @@ from kinetics.errors import FormulaError
 from kinetics.expression import BOOLEAN, OPERATIONS, Call, Expression, FloatArray, Number, Symbol, nodes
 
 Compiled = Callable[[Sequence[npt.ArrayLike] | FloatArray], FloatArray]
-Kernel = Callable[[Sequence[Any], FloatArray], None]
+Kernel = Callable[[Sequence[Any] | FloatArray, FloatArray], None]
 
 _DEEPEST = 12  # nested operations on one line; Python's parser gives up at about 100 parentheses
 

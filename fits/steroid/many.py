@@ -91,14 +91,14 @@ class Plan:
         count = len(next(iter(sets.values())))
         atol = 1e-2 * rtol  # nM and fractions of cells: nothing below matters
         lanes = self._lanes([Arm(background) for background in self.backgrounds], sets, count)
-        lanes["death_on"] = np.float64(0.0)
+        lanes["death_on"] = np.zeros(len(self.backgrounds) * count)
         start = self.batch.initial(lanes, len(self.backgrounds) * count)
         _, calm = self.batch.run(start, lanes, (EQUILIBRATION,), (), rtol=rtol, atol=atol)
         calm = calm.reshape(len(calm), len(self.backgrounds), count)
         found: dict[_Key, FloatArray] = {}
         for times, arms in self.groups.items():
             lanes = self._lanes(arms, sets, count)
-            lanes["death_on"] = np.float64(1.0)
+            lanes["death_on"] = np.ones(len(arms) * count)
             where = [self.backgrounds.index(arm.background) for arm in arms]
             begin = calm[:, where].reshape(len(calm), -1)
             read, _ = self.batch.run(begin, lanes, times, self.quantities, rtol=rtol, atol=atol)

@@ -54,7 +54,8 @@ def _refined(table: FloatArray) -> FloatArray:
     where = np.interp(_FINE, np.log(POOLS), np.arange(len(POOLS)))
     low = np.minimum(where.astype(int), len(POOLS) - 2)
     part = (where - low)[:, np.newaxis]
-    return (1.0 - part) * table[:, low] + part * table[:, low + 1]
+    refined: FloatArray = (1.0 - part) * table[:, low] + part * table[:, low + 1]
+    return refined
 
 
 def misfit(cells: Cells) -> tuple[FloatArray, FloatArray, FloatArray]:

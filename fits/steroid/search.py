@@ -95,7 +95,8 @@ class Judge:
         bound = acceptance()["data"]["largest_misfit"] - 0.05 * DATA_SCALE
         left = misfit(answers)[0]
         data = np.where(np.isfinite(left), np.maximum(left - bound, 0.0) / DATA_SCALE, FAR)
-        return _hinges(_costly(answers)) + data
+        hinges: FloatArray = _hinges(_costly(answers)) + data
+        return hinges
 
     def __call__(self, points: FloatArray) -> FloatArray:
         total = self.cheap(points)
@@ -116,7 +117,8 @@ def _costly(cells: Cells) -> list[Criterion]:
 
 
 def _hinges(found: Sequence[Criterion]) -> FloatArray:
-    return np.sum([_hinge(criterion) for criterion in found], axis=0)
+    total: FloatArray = np.sum([_hinge(criterion) for criterion in found], axis=0)
+    return total
 
 
 def _hinge(criterion: Criterion) -> FloatArray:
