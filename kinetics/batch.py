@@ -9,6 +9,7 @@ which stays the reference.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
@@ -137,7 +138,7 @@ class Batch:
             InputError: times that do not increase.
             UnknownName: an output or constant that is not in the model.
         """
-        if any(later <= earlier for earlier, later in zip(times, times[1:], strict=False)) or times[0] < 0.0:
+        if any(later <= earlier for earlier, later in itertools.pairwise(times)) or times[0] < 0.0:
             raise InputError(f"times must increase from 0 on, got {list(times)[:8]}")
         wanted = tuple(outputs)
         constants = self._constants(values)

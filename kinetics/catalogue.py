@@ -252,7 +252,8 @@ def _variants(rows: Mapping[str, Any]) -> Mapping[str, Variant]:
 
 def _protocol(name: str, row: Mapping[str, Any]) -> ProtocolEntry:
     steps = tuple(Step(step["duration"], _frozen(step["set"])) for step in row["steps"])
-    return ProtocolEntry(name, **{**row, "steps": steps, "doses": DoseRange(**row["doses"]), "during": _frozen(row.get("during", {}))})
+    during = _frozen(row.get("during", {}))
+    return ProtocolEntry(name, **{**row, "steps": steps, "doses": DoseRange(**row["doses"]), "during": during})
 
 
 @functools.cache

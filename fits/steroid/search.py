@@ -104,7 +104,8 @@ class Judge:
         rest = np.full(len(points), FAR)
         if near.any():
             rest[near] = np.minimum(self.costly(points[near]), FAR)
-        return total + rest
+        both: FloatArray = total + rest
+        return both
 
 
 def _cheap(cells: Cells) -> list[Criterion]:
