@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from fits.claims.ledger import How
 from fits.claims.verdict import Status, Verdict
+from fits.steroid.ridges import CANNOT_TELL
 from kinetics import plotting
 from kinetics.dosing import DoseResponseCurve
 from kinetics.errors import InputError
@@ -26,6 +27,7 @@ from kinetics.errors import InputError
 if TYPE_CHECKING:
     from fits.calibration import Calibration
     from fits.reproduce import MeasuredComparison, Reproduction, SubsetCurves
+    from fits.steroid.predictions import Ensembled
 
 GENERATOR = "cytokine-kinetics reproduce"
 FIGURE_SIZE = (5.3, 3.9)  # inches; small enough that words in it stay readable on a phone
@@ -85,6 +87,7 @@ def page(reproduction: Reproduction) -> str:
         _claims(Status.HOLDS, by_status[Status.HOLDS]),
         _open_claims(Status.NOT_ANSWERED, by_status[Status.NOT_ANSWERED]),
         _open_claims(Status.OUT_OF_SCOPE, by_status[Status.OUT_OF_SCOPE]),
+        "" if reproduction.ensemble is None else _predictions(reproduction.ensemble),
         "" if reproduction.calibration is None else _calibration(reproduction.calibration),
         _provenance(reproduction),
     ]
@@ -94,6 +97,8 @@ def page(reproduction: Reproduction) -> str:
         if by_status[status]
     ]
     fitted = [] if reproduction.calibration is None else [("calibration", "Calibration")]
+    if reproduction.ensemble is not None:
+        fitted.insert(0, ("predictions", "Predictions"))
     links = [*links[:1], ("figures", "Figures"), *links[1:], *fitted, ("provenance", "Provenance")]
     nav = "".join(f'<li><a href="#{anchor}">{_e(title)}</a></li>' for anchor, title in links)
     return f"""<!DOCTYPE html>
@@ -193,6 +198,7 @@ def _card(verdict: Verdict) -> str:
         ("Found", _e(verdict.value)),
         ("Criterion", _e(claim.criterion)),
         ("Holds in", _e("; ".join(share.words() for share in verdict.shares.values()))),
+        ("Ensemble", _e(verdict.spread())),
         (
             "How",
             _e(". ".join(part for part in (claim.how.value.capitalize() if claim.how else "", claim.why_how) if part)),
@@ -301,6 +307,33 @@ def _measured_figure(measured: MeasuredComparison) -> str:
         f"{_percent(measured.rms)} of the measured top; a free Hill curve has {_percent(measured.measured_rms)}. "
         f"Points: {_linked(measured.source)}</figcaption></figure>{table}"
     )
+
+
+def _predictions(ensemble: Ensembled) -> str:
+    """What nobody reported, with its spread."""
+    rows = [
+        (
+            _e(each.title), _e(f"{each.interval.median:.3g} {each.unit}".rstrip()),
+            _e(f"{each.interval.low:.3g} to {each.interval.high:.3g}"), _e(each.without or ""),
+        )
+        for each in ensemble.predictions
+    ]  # fmt: skip
+    table = _table(
+        f"Median and range over {ensemble.size} parameter sets of gc_bim_tall",
+        ("Prediction", "Median", "Range", "Sets that do not reach it"),
+        rows,
+    )
+    return (
+        '<section id="predictions"><h2>Predictions of the steroid model</h2><p>The sets keep every core claim about '
+        "steroids and fit the curves of the samples; a range over them is what claims and data leave open within the "
+        f"declared ranges, not a probability.</p>{table}{_open_questions()}</section>"
+    )
+
+
+def _open_questions() -> str:
+    """What the claims and the data cannot tell apart in the steroid model."""
+    items = "".join(f"<li>{_e(text)}</li>" for text in CANNOT_TELL)
+    return f"<h3>What cannot be told apart</h3><ul>{items}</ul>"
 
 
 def _calibration(calibration: Calibration) -> str:

@@ -28,10 +28,11 @@ from fits.claims.checking import bundled_models, check
 from fits.claims.ledger import MODELS, How
 from fits.claims.verdict import Status, Verdict
 from kinetics import catalogue
-from kinetics.errors import InputError, InvalidModel
+from kinetics.errors import InputError, InvalidModel, ModelNotFound
 
 if TYPE_CHECKING:
     from fits.calibration import Calibration
+    from fits.steroid.predictions import Ensembled
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -101,6 +102,7 @@ class Reproduction:
     timings: Mapping[str, float]  # seconds by step: "models", "curves", "points", "claims", "total"
     versions: Mapping[str, str]  # by package; "python" too
     calibration: Calibration | None = None  # of the bundled problem, where it was asked for
+    ensemble: Ensembled | None = None  # what the bundled ensemble of the steroid model says; None for other constants
 
     def with_status(self, status: Status) -> tuple[Verdict, ...]:
         """Verdicts of one status, core claims first, else in the order of the ledger."""
@@ -144,6 +146,8 @@ class Reproduction:
                 lines += [f"{status.value.upper()} ({len(verdicts)})", *map(_claim_lines, verdicts), ""]
         for status in (Status.NOT_ANSWERED, Status.OUT_OF_SCOPE):
             lines += _open_lines(status, self.with_status(status))
+        if self.ensemble is not None:
+            lines += _prediction_lines(self.ensemble)
         if self.calibration is not None:
             lines += _calibration_lines(self.calibration)
         answered = [verdict for verdict in self.verdicts if verdict.answered]
@@ -187,13 +191,40 @@ def reproduce(
     clock.lap("points")
     verdicts = check(bench=bench)
     clock.lap("claims")
+    ensemble = _ensemble(bench)
+    if ensemble is not None:
+        verdicts = tuple(_with_ensemble(verdict, ensemble) for verdict in verdicts)
+        clock.lap("ensemble")
     calibration = None
     if calibrate:
         from fits.calibration import quick_calibration
 
         calibration = quick_calibration(solver=solver)
         clock.lap("calibration")
-    return Reproduction(subsets, measured, verdicts, solver or kin.Solver(), clock.laps(), _versions(), calibration)
+    return Reproduction(
+        subsets, measured, verdicts, solver or kin.Solver(), clock.laps(), _versions(), calibration, ensemble
+    )
+
+
+def _ensemble(bench: Bench) -> Ensembled | None:
+    """Over the bundled ensemble, where the steroid model on the bench is the one it was made for."""
+    from fits.steroid.predictions import over_ensemble
+
+    model = bench.models.get(MODELS["M2"])
+    if model is None or bench.parameters:
+        return None
+    try:
+        return over_ensemble(model)
+    except (InputError, ModelNotFound):
+        return None
+
+
+def _with_ensemble(verdict: Verdict, ensemble: Ensembled) -> Verdict:
+    name = verdict.claim.id
+    if not verdict.answered or name not in ensemble.shares:
+        return verdict
+    with_shares = verdict.with_shares({"ensemble": ensemble.shares[name]})
+    return replace(with_shares, intervals=ensemble.intervals[name])
 
 
 class _Clock:
@@ -341,6 +372,13 @@ def _calibration_lines(calibration: Calibration) -> list[str]:
     return [*lines, ""]
 
 
+def _prediction_lines(ensemble: Ensembled) -> list[str]:
+    lines = [f"PREDICTIONS of the steroid model: median and range over {ensemble.size} parameter sets"]
+    for prediction in ensemble.predictions:
+        lines += textwrap.wrap(prediction.words(), _WIDTH, initial_indent="  ", subsequent_indent="    ")
+    return [*lines, ""]
+
+
 def _claim_lines(verdict: Verdict) -> str:
     claim = verdict.claim
     how = claim.how.value if claim.how else ""
@@ -349,6 +387,7 @@ def _claim_lines(verdict: Verdict) -> str:
         ("found: ", verdict.value),
         ("criterion: ", claim.criterion),
         ("holds in: ", "; ".join(share.words() for share in verdict.shares.values())),
+        ("over the ensemble: ", verdict.spread()),
         ("note: ", verdict.explanation),
     ]
     lines = []

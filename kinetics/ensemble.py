@@ -34,8 +34,13 @@ class Interval:
     high: float
     of: int
 
+    @property
+    def range(self) -> str:
+        """The numbers alone."""
+        return f"{self.median:.3g} ({self.low:.3g} to {self.high:.3g})"
+
     def __str__(self) -> str:
-        return f"{self.median:.3g} ({self.low:.3g} to {self.high:.3g} over {self.of} parameter sets)"
+        return f"{self.range} over {self.of} parameter sets"
 
 
 @dataclass(frozen=True)

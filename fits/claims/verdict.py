@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 from fits.claims.ledger import Claim
+from kinetics.ensemble import Interval
 from kinetics.errors import InputError
 
 
@@ -56,22 +57,28 @@ class Verdict:
     numbers: Mapping[str, float] = field(default_factory=dict)  # the same by name, for programs
     explanation: str = ""  # why it fails or is not answered, or what to know about the value; may be ""
     shares: Mapping[str, Share] = field(default_factory=dict)  # by kind of sets: "draws", "ensemble"
+    intervals: Mapping[str, Interval] = field(default_factory=dict)  # of ``numbers``, over the ensemble
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "numbers", MappingProxyType(dict(self.numbers)))
         object.__setattr__(self, "shares", MappingProxyType(dict(self.shares)))
+        object.__setattr__(self, "intervals", MappingProxyType(dict(self.intervals)))
 
     @property
     def answered(self) -> bool:
         return self.status in (Status.HOLDS, Status.FAILS)
 
     def __reduce__(self) -> tuple[object, ...]:  # a mapping proxy cannot be pickled, workers need it
-        values = (self.claim, self.status, self.value, dict(self.numbers), self.explanation, dict(self.shares))
-        return (Verdict, values)
+        values = (self.claim, self.status, self.value, dict(self.numbers), self.explanation)
+        return (Verdict, (*values, dict(self.shares), dict(self.intervals)))
 
     def with_shares(self, shares: Mapping[str, Share]) -> Verdict:
         """The same verdict with further shares; one of the same kind is replaced."""
         return replace(self, shares={**self.shares, **shares})
+
+    def spread(self) -> str:
+        """The intervals in words; ``""`` without any."""
+        return "; ".join(f"{name} {each.range}" for name, each in self.intervals.items())
 
     def to_dict(self) -> dict[str, Any]:
         """The object that ``kinetics reproduce --json`` prints; ``how`` and ``value`` are null without an answer."""
@@ -85,4 +92,5 @@ class Verdict:
             "criterion": self.claim.criterion,
             "source": self.claim.source,
             "shares": {kind: share.to_dict() for kind, share in self.shares.items()},
+            "intervals": {name: [each.low, each.median, each.high] for name, each in self.intervals.items()},
         }

@@ -34,7 +34,12 @@ class Prediction:
     title: str
     unit: str
     interval: Interval  # over the members that have the number
-    without: int  # members that do not: a dose that no member reaches
+    without: int  # members that do not: no tested dose reaches what is asked
+
+    def words(self) -> str:
+        """``"title: 0.43 (0.37 to 0.46)"``."""
+        said = f"{self.title}: {self.interval.range} {self.unit}".rstrip()
+        return f"{said}; {self.without} sets do not reach it" if self.without else said
 
 
 @dataclass(frozen=True)
