@@ -67,7 +67,7 @@ def viability(cells: Cells, arm: Arm, hours: float = 72.0) -> FloatArray:
 
 
 def surviving(cells: Cells, arm: Arm, reference: Arm, hours: float = 72.0) -> FloatArray:
-    """Live cells over those of another arm; NaN where that is nearly dead, because a ratio of remainders says nothing."""
+    """Live cells over those of another arm; NaN where that is nearly dead: a ratio of remainders says nothing."""
     alive = cells(reference, "live", hours)
     return cells(arm, "live", hours) / np.where(alive >= LEAST_ALIVE, alive, np.nan)
 
