@@ -19,6 +19,7 @@ from kinetics.catalogue import find_ligand, find_model
 FloatArray = npt.NDArray[np.float64]
 MODEL = "gc_bim_tall"
 EQUILIBRATION = 200.0  # h
+LEAST_ALIVE = 0.01  # of the cells at the start: fewer are no reference
 
 
 @dataclass(frozen=True, order=True)
@@ -62,7 +63,13 @@ class Cells(Protocol):
 
 def viability(cells: Cells, arm: Arm, hours: float = 72.0) -> FloatArray:
     """Live cells over those of the vehicle arm of the same background."""
-    return cells(arm, "live", hours) / cells(arm.vehicle, "live", hours)
+    return surviving(cells, arm, arm.vehicle, hours)
+
+
+def surviving(cells: Cells, arm: Arm, reference: Arm, hours: float = 72.0) -> FloatArray:
+    """Live cells over those of another arm; NaN where that is nearly dead: a ratio of remainders says nothing."""
+    alive = cells(reference, "live", hours)
+    return cells(arm, "live", hours) / np.where(alive >= LEAST_ALIVE, alive, np.nan)
 
 
 def il7(ng_per_ml: float) -> float:

@@ -32,7 +32,7 @@ CORE = (
 )
 PANEL = ("A40", "A41", "A42")  # 11 samples each: most of the arms
 SECONDARY = ("A31", "A38", "A39", "A42", "A43", "B25", "X03", "X07", "X08", "N04", "N05", "N07")
-REALISM = tuple(f"R{number:02}" for number in range(1, 6))
+REALISM = tuple(f"R{number:02}" for number in range(1, 7))
 
 
 @dataclass(frozen=True)

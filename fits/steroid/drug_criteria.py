@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from fits.steroid.arms import Arm, Cells, FloatArray, line, viability
+from fits.steroid.arms import Arm, Cells, FloatArray, line, surviving, viability
 from fits.steroid.criteria import NOISE, Criterion, Limits, criteria_of, ranked, stack
 from fits.steroid.lines import (
     DEXAMETHASONE_RESCUE,
@@ -39,7 +39,7 @@ def without_steroid(arm: Arm) -> Arm:
 
 def over_inhibitor(cells: Cells, arm: Arm, hours: float = 72.0) -> FloatArray:
     """Live cells over those of the inhibitor alone."""
-    return fold(cells, arm, without_steroid(arm), "live", hours)
+    return surviving(cells, arm, without_steroid(arm), hours)
 
 
 # ---- lines ---------------------------------------------------------------------------------------------------

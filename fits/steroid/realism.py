@@ -11,7 +11,7 @@ from types import MappingProxyType
 
 from fits.steroid.arms import Cells, line, viability
 from fits.steroid.criteria import Criterion, Limits, criteria_of, half_dose, stack
-from fits.steroid.lines import IL7_RESCUE, RESISTANT, dexed, predded, with_il7
+from fits.steroid.lines import IL7_RESCUE, RESISTANT, WILD_TYPE, dexed, predded, with_il7
 
 HIGHEST = 1e5  # nM of prednisolone; the plateau
 PLATEAU_DOSES = (10.0, 20.0, 40.0, 80.0, 160.0, 320.0, 1000.0, HIGHEST)  # nM, shared with A01
@@ -81,4 +81,13 @@ def moderate_induction(cells: Cells, limits: Limits) -> list[Criterion]:
             0.5,
         )
         for steroid, arm in (("dexamethasone", dexed("parental")), ("prednisolone", predded("parental")))
+    ]
+
+
+@criteria_of("R06")
+def untreated_cells_live(cells: Cells, limits: Limits) -> list[Criterion]:
+    """At 72 h, without drug."""
+    return [
+        Criterion(f"live cells of {name}", cells(line(name), "live", 72.0), limits["smallest"], None, 0.1)
+        for name in ("parental", *RESISTANT, "mJAK3", *WILD_TYPE)
     ]
