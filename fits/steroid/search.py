@@ -98,6 +98,15 @@ class Judge:
         hinges: FloatArray = _hinges(_costly(answers)) + data
         return hinges
 
+    def wishes(self, point: FloatArray) -> list[str]:
+        """What one point still misses, the most first."""
+        sets = self.space.sets(point[np.newaxis])
+        answers = self._costly.run(sets, rtol=LOOSE)
+        found = [*_cheap(self._cheap.run(sets, rtol=LOOSE)), *_costly(answers)]
+        missed = {each.name: float(_hinge(each)[0]) for each in found}
+        missed["misfit"] = float(misfit(answers)[0][0])
+        return [f"{name} {miss:.2g}" for name, miss in sorted(missed.items(), key=lambda item: -item[1]) if miss]
+
     def __call__(self, points: FloatArray) -> FloatArray:
         total = self.cheap(points)
         near = total < NEARLY
@@ -159,7 +168,9 @@ def search(seed: int, *, log: bool = False) -> FloatArray:
         values = judge(points)
         climb.tell(list(points), values.tolist())
         if log and generation % 20 == 0:
-            print(f"search {seed}: {generation} {np.min(values):.3f} {time.monotonic() - began:.0f} s", file=sys.stderr)
+            left = ", ".join(judge.wishes(points[int(np.argmin(values))])[:8])
+            seconds = time.monotonic() - began
+            print(f"search {seed}: {generation} {np.min(values):.3f} {seconds:.0f} s  {left}", file=sys.stderr, flush=True)
         if np.any(values == 0.0):
             found = points[values == 0.0]
             break
