@@ -169,8 +169,8 @@ def search(seed: int, *, log: bool = False) -> FloatArray:
         climb.tell(list(points), values.tolist())
         if log and generation % 20 == 0:
             left = ", ".join(judge.wishes(points[int(np.argmin(values))])[:8])
-            seconds = time.monotonic() - began
-            print(f"search {seed}: {generation} {np.min(values):.3f} {seconds:.0f} s  {left}", file=sys.stderr, flush=True)
+            said = f"search {seed}: {generation} {np.min(values):.3f} {time.monotonic() - began:.0f} s  {left}"
+            print(said, file=sys.stderr, flush=True)
         if np.any(values == 0.0):
             found = points[values == 0.0]
             break
