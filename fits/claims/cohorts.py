@@ -49,8 +49,8 @@ def responses_vary(bench: Bench, limits: Numbers) -> Finding:
     sensitive, resistant = float(np.mean(saturated < limits["lowest"])), float(np.mean(saturated > limits["highest"]))
     text = (
         f"viability {low:.2g} to {high:.2g} (5 to 95 % of samples, median {middle:.2g}); {_percent(sensitive)} below "
-        f"{limits['lowest']:g}, {_percent(resistant)} above {limits['highest']:g}; {_percent(share)} of replicate cohorts "
-        "of 69 contain both"
+        f"{limits['lowest']:g}, {_percent(resistant)} above {limits['highest']:g}; {_percent(share)} of replicate "
+        "cohorts of 69 contain both"
     )
     numbers = {"share": share, "sensitive": sensitive, "resistant": resistant, "median": middle}
     return Finding(share > 0.5, text, numbers)
@@ -75,9 +75,10 @@ def _association(bench: Bench, cohort: str) -> Finding:
     share = _share(virtual, cohort, associated)
     size, count = design()["cohorts"][cohort]["size"], design()["replicates"]
     medians = [float(np.median(virtual.prednisolone[group])) for group in (mutated, ~mutated)]
+    have = _percent(float(np.mean(mutated)))
     text = (
         f"p < {limits['largest_p']:g} in {_percent(share)} of {count} replicate cohorts of {size}; median viability "
-        f"{medians[0]:.3g} with, {medians[1]:.3g} without a mutation of the panel ({_percent(float(np.mean(mutated)))} have one)"
+        f"{medians[0]:.3g} with, {medians[1]:.3g} without a mutation of the panel ({have} have one)"
     )
     return Finding(
         share >= limits["smallest_share"],
@@ -116,8 +117,8 @@ def niche(bench: Bench, limits: Numbers) -> Finding:
     whole = parts(np.arange(len(resistant)))
     share = _share(virtual, "external", lambda members: met(parts(members)))
     text = (
-        f"resistant with IL-7: {whole[0]:.3g}; overcome by ruxolitinib: {whole[1]:.3g} of them; both within the margin in "
-        f"{_percent(share)} of replicate cohorts of 73"
+        f"resistant with IL-7: {whole[0]:.3g}; overcome by ruxolitinib: {whole[1]:.3g} of them; both within the "
+        f"margin in {_percent(share)} of replicate cohorts of 73"
     )
     return Finding(met(whole), text, {"resistant": whole[0], "reversed": whole[1], "share": share})
 

@@ -1,4 +1,4 @@
-"""Virtual cohorts of T-ALL samples, as ``cohorts.toml`` states them: simulated once, replicate cohorts drawn from them."""
+"""Virtual cohorts of T-ALL samples, as ``cohorts.toml`` states them: simulated once, replicates drawn from them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def design() -> Mapping[str, Any]:
 
 
 def samples() -> Cohort:
-    """The virtual samples: a class of mutation, a pool of anti-apoptotic proteins, now and then a silenced BIM locus."""
+    """The virtual samples: a class of mutation, an anti-apoptotic pool, now and then a silenced BIM locus."""
     table = design()
     mutations, silenced = table["mutations"], table["spread"]["silenced_BIM"]
     return Cohort(
