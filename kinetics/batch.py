@@ -158,8 +158,8 @@ class Batch:
             UnknownName: an output or constant that is not in the model.
             UnsupportedModel: an output depends on time itself.
         """
-        rising = all(one < other for one, other in zip(times, (*times[1:], np.inf), strict=True))
-        if not (len(times) and rising and times[0] >= 0.0):
+        grid = np.asarray(times, dtype=float)
+        if not (grid.size and grid[0] >= 0.0 and grid[-1] < np.inf and np.all(np.diff(grid) > 0.0)):
             raise InputError(f"times must increase from 0 on and be finite, got {list(times)[:8]}")
         if np.ndim(state) != 2 or len(state) != len(self.states):
             raise InputError(f"the state must have shape ({len(self.states)}, lanes), got {np.shape(state)}")
@@ -280,7 +280,7 @@ class _Split:
         """The fixed parts: a number where all lanes agree, else an array."""
         lanes = max((np.size(value) for value in constants), default=1)
         columns = [np.broadcast_to(np.asarray(value, dtype=float), (lanes,)) for value in constants]
-        fixed = self._fixed(columns)
+        fixed = self._fixed(columns).reshape(-1, lanes)  # also of a model without constants
         alike = (fixed == fixed[:, :1]) | (np.isnan(fixed) & np.isnan(fixed[:, :1]))
         same = np.all(alike, axis=1)
         return [cast(FloatArray, np.float64(row[0])) if one else row for row, one in zip(fixed, same, strict=True)]
