@@ -9,7 +9,6 @@ which stays the reference.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
@@ -60,7 +59,8 @@ class Batch:
     """
 
     def __init__(self, model: Model | Equations) -> None:
-        equations = read_equations(model.sbml) if isinstance(model, Model) else model
+        # to_sbml, not sbml: a variant or calibrated copy runs with its own values.
+        equations = read_equations(model.to_sbml()) if isinstance(model, Model) else model
         if equations.events:
             raise UnsupportedModel("the model has events, which a batch cannot stop for; simulate it one by one")
         rates = [equations.rates[name] for name in equations.states]
@@ -73,7 +73,7 @@ class Batch:
         self._elimination = elimination(len(rates), entries)
         self._rates = _Split(rates, self.states, self.constants)
         self._slopes = _Split([entries[place] for place in self._elimination.places], self.states, self.constants)
-        self._started = equations.started()
+        self._started: dict[frozenset[str], dict[str, Expression]] = {}
         self._outputs: dict[tuple[str, ...], Compiled] = {}
 
     def initial(self, values: Mapping[str, npt.ArrayLike], lanes: int) -> FloatArray:
@@ -84,31 +84,50 @@ class Batch:
 
         Raises:
             UnknownName: a name that is neither a constant nor a state.
+            InputError: values of another length than ``lanes``.
         """
-        known = self._values(values, {**self.equations.defaults()})
+        known = self._values(values, lanes)
         names = tuple(known)
-        formulas = [Symbol(name) if name in values else self._started[name] for name in self.states]
-        computed = compile_numpy(formulas, names)([known[name] for name in names])
-        return np.ascontiguousarray(np.broadcast_to(computed.reshape(len(formulas), -1), (len(formulas), lanes)))
+        started = self._start(values)
+        computed = compile_numpy([started[name] for name in self.states], names)([known[name] for name in names])
+        return np.ascontiguousarray(np.broadcast_to(computed.reshape(len(self.states), -1), (len(self.states), lanes)))
 
-    def _values(self, values: Mapping[str, npt.ArrayLike], known: dict[str, float]) -> dict[str, npt.ArrayLike]:
-        for name in values:
-            if name not in self.constants and name not in self.states:
-                raise UnknownName("constant or state", name, (*self.constants, *self.states), "the model")
-        return {**known, **values}
+    def settled(self, values: Mapping[str, npt.ArrayLike], lanes: int) -> dict[str, FloatArray]:
+        """Every constant at the start, a number or one per lane: initial formulas of constants are followed.
 
-    def _constants(self, values: Mapping[str, npt.ArrayLike]) -> list[npt.ArrayLike]:
-        """In the order of ``constants``; initial formulas of constants are followed."""
-        known = self._values(values, self.equations.defaults())
-        found: list[npt.ArrayLike] = []
+        What `run` gets is taken as given at that time.  So who changes a constant between two runs passes what this
+        returned, changed; else constants that only started from it would follow the change.
+
+        Raises:
+            UnknownName: a name that is neither a constant nor a state.
+            InputError: values of another length than ``lanes``.
+        """
+        known = self._values(values, lanes)
+        started = self._start(values)
+        found: dict[str, FloatArray] = {}
         for name in self.constants:
             if name in known:
-                found.append(known[name])
+                found[name] = np.asarray(known[name], dtype=float)
             else:
-                formula = self._started[name]
-                needed = sorted(formula.names)
-                found.append(compile_numpy([formula], needed)([known[each] for each in needed])[0])
+                needed = sorted(started[name].names)
+                found[name] = compile_numpy([started[name]], needed)([known[each] for each in needed])[0]
         return found
+
+    def _values(self, values: Mapping[str, npt.ArrayLike], lanes: int) -> dict[str, npt.ArrayLike]:
+        """The model's own numbers, replaced by the given ones."""
+        for name, value in values.items():
+            if name not in self.constants and name not in self.states:
+                raise UnknownName("constant or state", name, (*self.constants, *self.states), "the model")
+            if np.shape(value) not in ((), (lanes,)):
+                raise InputError(f"{name!r} needs one value or one per lane ({lanes}), got shape {np.shape(value)}")
+        return {**self.equations.defaults(), **values}
+
+    def _start(self, given: Iterable[str]) -> dict[str, Expression]:
+        """Formulas of the start in what is given and in numbers of the model: what follows from a value follows it."""
+        replaced = frozenset(name for name in given if not isinstance(self.equations.initial[name], Number))
+        if replaced not in self._started:
+            self._started[replaced] = self.equations.started({name: Symbol(name) for name in replaced})
+        return self._started[replaced]
 
     def run(
         self,
@@ -135,14 +154,19 @@ class Batch:
             cannot be integrated is NaN from there on.
 
         Raises:
-            InputError: times that do not increase.
+            InputError: times that do not increase; values of another length than the state has lanes.
             UnknownName: an output or constant that is not in the model.
+            UnsupportedModel: an output depends on time itself.
         """
-        if any(later <= earlier for earlier, later in itertools.pairwise(times)) or times[0] < 0.0:
-            raise InputError(f"times must increase from 0 on, got {list(times)[:8]}")
+        grid = np.asarray(times, dtype=float)
+        if not (grid.size and grid[0] >= 0.0 and grid[-1] < np.inf and np.all(np.diff(grid) > 0.0)):
+            raise InputError(f"times must increase from 0 on and be finite, got {list(times)[:8]}")
+        if np.ndim(state) != 2 or len(state) != len(self.states):
+            raise InputError(f"the state must have shape ({len(self.states)}, lanes), got {np.shape(state)}")
         wanted = tuple(outputs)
-        constants = self._constants(values)
         lanes = state.shape[1]
+        settled = self.settled(values, lanes)
+        constants: list[npt.ArrayLike] = [settled[name] for name in self.constants]
         read = self._reader(wanted)
         result = np.empty((len(wanted), len(times), lanes))
         now, current = 0.0, state
@@ -161,6 +185,9 @@ class Batch:
                 if name not in known:
                     raise UnknownName("quantity", name, known, "the model")
             formulas = [self.equations.inline(Symbol(name)) for name in wanted]
+            for name, formula in zip(wanted, formulas, strict=True):
+                if TIME_NAME in formula.names:
+                    raise UnsupportedModel(f"{name!r} depends on time itself, which a batch does not follow")
             self._outputs[wanted] = compile_numpy(formulas, (*self.states, *self.constants))
         return self._outputs[wanted]
 
@@ -254,9 +281,10 @@ class _Split:
         """The fixed parts: a number where all lanes agree, else an array."""
         lanes = max((np.size(value) for value in constants), default=1)
         columns = [np.broadcast_to(np.asarray(value, dtype=float), (lanes,)) for value in constants]
-        fixed = self._fixed(columns)
-        same = np.all(fixed == fixed[:, :1], axis=1)
-        return [np.float64(row[0]) if alike else row for row, alike in zip(fixed, same, strict=True)]
+        fixed = self._fixed(columns).reshape(-1, lanes)  # also of a model without constants
+        alike = (fixed == fixed[:, :1]) | (np.isnan(fixed) & np.isnan(fixed[:, :1]))
+        same = np.all(alike, axis=1)
+        return [cast(FloatArray, np.float64(row[0])) if one else row for row, one in zip(fixed, same, strict=True)]
 
     def evaluate(self, y: FloatArray, fixed: list[Any]) -> FloatArray:
         out = np.empty((self._count, y.shape[1]))

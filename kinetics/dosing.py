@@ -121,7 +121,7 @@ class DoseProtocol:
         return (DoseProtocol, (self.target, self.doses, self.readout, self.schedule, self.period))
 
 
-def _check_dose_unit(model: Model, target: str, given: tuple[Quantity, ...]) -> str:
+def check_dose_unit(model: Model, target: str, given: tuple[Quantity, ...]) -> str:
     """The unit in which doses are reported; refuses bare numbers where the model has a unit to mistake."""
     entity = model.entity(target)
     unit = next((dose.unit for dose in given if dose.value), given[0].unit)
@@ -291,7 +291,7 @@ def dose_response(
         UnitError: doses without a unit where the model has one, or of the wrong dimension.
         What `simulate` raises.
     """
-    unit = _check_dose_unit(model, protocol.target, protocol.doses)
+    unit = check_dose_unit(model, protocol.target, protocol.doses)
     responses = _measured(model, protocol.experiments(), protocol.readout, solver, parameters, executor)
     own = protocol.readout.own_unit
     return DoseResponseCurve(
@@ -370,7 +370,7 @@ def dose_matrix(
     if target == protocol.target:
         raise InputError(f"a dose matrix needs two different substances, got {target!r} twice")
     second = DoseProtocol(target, doses, protocol.readout, protocol.schedule, period)
-    units = [_check_dose_unit(model, item.target, item.doses) for item in (protocol, second)]
+    units = [check_dose_unit(model, item.target, item.doses) for item in (protocol, second)]
     experiments = [
         experiment
         for other in second.experiments()

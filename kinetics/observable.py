@@ -190,25 +190,31 @@ def measure(
     """
     values = _raw(model, experiments, readout, solver, parameters)
     if readout.relative:
-        changes = dict(readout.relative.reference.changes)
-        against = [experiment.replacing(changes) for experiment in experiments]
-        if all(experiment.periods == against[0].periods for experiment in against):
-            against = against[:1]
-        reference = _raw(model, against, readout, solver, parameters)
+        reference = _raw(model, reference_experiments(experiments, readout.relative), readout, solver, parameters)
         if np.any(reference == 0.0):
             raise SimulationError(
                 f"{readout!r} is 0 under its reference in model {model.name!r}: a ratio to it has no meaning"
             )
-        ratio = values / reference
-        values = {"fold": ratio, "percent": 100.0 * ratio, "percent_inhibition": 100.0 * (1.0 - ratio)}[
-            readout.relative.how
-        ]
+        values = in_relation(readout.relative.how, values, reference)
     if readout.of_maximum:
         largest = float(np.max(values))
         if largest <= 0.0:
             raise SimulationError(f"{readout!r}: the largest response is {largest:g}, so there is no percentage of it")
         values = 100.0 * values / largest
     return values
+
+
+def reference_experiments(experiments: Sequence[Experiment], relative: Relative) -> list[Experiment]:
+    """What the experiments are compared with, one each, or one for all where they share it."""
+    changes = dict(relative.reference.changes)
+    against = [experiment.replacing(changes) for experiment in experiments]
+    return against[:1] if all(experiment.periods == against[0].periods for experiment in against) else against
+
+
+def in_relation(how: str, values: FloatArray, reference: FloatArray) -> FloatArray:
+    """Values in the words of `Relative`: ``"fold"``, ``"percent"`` or ``"percent_inhibition"`` of a reference."""
+    ratio = values / reference
+    return {"fold": ratio, "percent": 100.0 * ratio, "percent_inhibition": 100.0 * (1.0 - ratio)}[how]
 
 
 def _raw(
