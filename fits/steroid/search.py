@@ -29,7 +29,7 @@ import kinetics as kin
 from fits.claims.ledger import declared_ranges
 from fits.provenance import collect
 from fits.steroid.arms import MODEL, Cells, FloatArray
-from fits.steroid.criteria import CORE, REALISM, Criterion, evaluate
+from fits.steroid.criteria import CORE, NOISE, REALISM, Criterion, evaluate
 from fits.steroid.laboratory import Laboratory
 from fits.steroid.many import Plan, requests
 from fits.steroid.misfit import misfit
@@ -133,7 +133,9 @@ def _hinges(found: Sequence[Criterion]) -> FloatArray:
 
 def _hinge(criterion: Criterion) -> FloatArray:
     """The miss with the bounds drawn in, so that a set that is just inside for a loose solver is not taken."""
-    inside = MARGIN * criterion.scale
+    bounds = [bound for bound in (criterion.at_least, criterion.at_most) if bound is not None]
+    # "Does not fall" is a bound at 0, which a saturated curve meets with nothing to spare but the solver's noise.
+    inside = -LOOSE * criterion.scale if any(abs(bound) <= NOISE for bound in bounds) else MARGIN * criterion.scale
     room = np.inf
     if criterion.at_least is not None and criterion.at_most is not None:
         room = 0.25 * (criterion.at_most - criterion.at_least)
