@@ -131,7 +131,7 @@ def test_entries_cannot_be_changed():
 @pytest.mark.parametrize("name", NAMES)
 def test_every_parameter_with_a_value_has_a_source(name):
     root = ElementTree.fromstring(find_model(name).sbml())
-    ruled = {e.attrib["variable"] for e in root.iter(f"{SBML}assignmentRule")}
+    ruled = {e.attrib["variable"] for kind in ("assignmentRule", "rateRule") for e in root.iter(f"{SBML}{kind}")}
     sources = parameter_sources(name)
     assert _symbols(name, "parameter") - ruled <= set(sources)
     assert all(source.label in LABELS and source.source and source.unit for source in sources.values())
