@@ -79,15 +79,16 @@ def test_ledger_says_what_the_table_of_claims_says():
 
 def test_thresholds_are_the_numbers_of_the_criterion():
     """What is tested is what is printed: each threshold occurs in the words, as a number or in percent."""
-    in_words = {("B23", "largest_ratio"): "smaller absolute loss"}
+    in_words = {("B23", "largest_ratio"): "smaller absolute loss", ("A42", "cut"): "panel of A41"}
     for claim in ledger():
-        said = f"{claim.criterion} {claim.protocol}"
-        numbers = set(re.findall(r"\d+(?:\.\d+)?%?", said))
+        said = f"{claim.criterion} {claim.protocol} {claim.readout}"
+        written = re.findall(r"(\d+(?:\.\d+)?)(%?)", said)
+        numbers = {float(digits) / (100.0 if percent else 1.0) for digits, percent in written}
         for name, value in claim.thresholds.items():
             if (claim.id, name) in in_words:
                 assert in_words[claim.id, name] in said
                 continue
-            assert numbers & {f"{value:g}", f"{100.0 * value:g}%"}, (claim.id, name, value)
+            assert any(math.isclose(number, value) for number in numbers), (claim.id, name, value)
 
 
 def test_unknown_names_are_refused_with_the_nearest(model: kin.Model):
@@ -197,7 +198,7 @@ def test_a_change_makes_the_claim_fail(model: kin.Model, claim: str, values: dic
 
 def test_every_emergent_claim_has_a_breaking_change():
     broken = {claim for claim, _ in BREAKING}
-    emergent = {claim.id for claim in ledger() if claim.how is How.EMERGENT}
+    emergent = {claim.id for claim in ledger() if claim.how is How.EMERGENT and "M2" not in claim.models}
     assert emergent <= broken, "an emergent claim needs a change that makes it fail"
 
 
@@ -218,7 +219,7 @@ def test_declared_ranges_hold_the_values_of_the_model(model: kin.Model):
 
 def test_claims_by_construction_hold_for_any_values_in_the_ranges(model: kin.Model):
     ranges = declared_ranges()
-    built_in = [claim.id for claim in ledger() if claim.how is How.BY_CONSTRUCTION]
+    built_in = [claim.id for claim in ledger() if claim.how is How.BY_CONSTRUCTION and "M2" not in claim.models]
     assert built_in == ["B11", "N02"]
     rng = np.random.default_rng(20170407)
     for _ in range(25):
@@ -235,6 +236,8 @@ def test_every_check_has_been_seen_to_hold(verdicts: dict[str, Verdict], model: 
         for verdict in check([model], only=only, parameters=values)
     }
     for name in checks():
+        if "M2" in find_claim(name).models:
+            continue  # in test_steroid_claims.py
         assert Status.HOLDS in (verdicts[name].status, better.get(name, verdicts[name]).status), name
 
 
