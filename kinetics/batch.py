@@ -10,6 +10,7 @@ which stays the reference.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
@@ -75,6 +76,16 @@ class Batch:
         self._slopes = _Split([entries[place] for place in self._elimination.places], self.states, self.constants)
         self._started: dict[frozenset[str], dict[str, Expression]] = {}
         self._outputs: dict[tuple[str, ...], Compiled] = {}
+
+    def start(self, values: Mapping[str, npt.ArrayLike]) -> Lanes:
+        """Lanes at the start: as many as the longest value has entries.
+
+        Raises:
+            UnknownName: a name that is neither a constant nor a state.
+            InputError: values of several lengths.
+        """
+        lanes = max((int(np.size(value)) for value in values.values()), default=1)
+        return Lanes(self, self.initial(values, lanes), self.settled(values, lanes))
 
     def initial(self, values: Mapping[str, npt.ArrayLike], lanes: int) -> FloatArray:
         """The states at the start, shape ``(n_states, lanes)``, from the model's own initial formulas.
@@ -254,6 +265,55 @@ class Batch:
         stage = stage + k[4]
         k.append(solve(factors, rates(stage, rate_terms) + _combined(_C[5], k) * per_step))
         return stage + k[5], k[5]
+
+
+@dataclass(frozen=True)
+class Lanes:
+    """Where all lanes are: made by `Batch.start`, and moved on step by step through an experiment.
+
+    Attributes:
+        values: states, shape ``(n_states, lanes)``.
+        constants: by name, a number or one per lane.
+    """
+
+    batch: Batch
+    values: FloatArray
+    constants: Mapping[str, FloatArray]
+
+    def changed(self, changes: Mapping[str, npt.ArrayLike]) -> Lanes:
+        """The same with other states or constants; nothing else follows them.
+
+        Raises:
+            UnknownName: a name that is neither a constant nor a state.
+        """
+        values, constants = self.values.copy(), dict(self.constants)
+        for name, value in changes.items():
+            if name in constants:
+                constants[name] = np.asarray(value, dtype=float)
+            elif name in self.batch.states:
+                values[self.batch.states.index(name)] = value
+            else:
+                raise UnknownName("constant or state", name, (*constants, *self.batch.states), "the model")
+        return Lanes(self.batch, values, constants)
+
+    def advance(
+        self,
+        duration: float,
+        changes: Mapping[str, npt.ArrayLike] | None = None,
+        *,
+        rtol: float = 1e-6,
+        atol: float = 1e-9,
+    ) -> Lanes:
+        """Change something, then integrate for ``duration`` in the model's time unit; see `Batch.run`."""
+        begin = self.changed(changes or {})
+        _, values = self.batch.run(begin.values, begin.constants, (duration,), (), rtol=rtol, atol=atol)
+        return Lanes(self.batch, values, begin.constants)
+
+    def read(self, outputs: Iterable[str]) -> dict[str, FloatArray]:
+        """States, constants and assigned quantities by name, shape ``(lanes,)`` each."""
+        names = tuple(outputs)
+        found, _ = self.batch.run(self.values, self.constants, (0.0,), names)
+        return {name: found[i, 0] for i, name in enumerate(names)}
 
 
 def _combined(weights: Sequence[float], terms: Sequence[FloatArray]) -> FloatArray:

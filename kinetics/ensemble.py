@@ -111,7 +111,7 @@ def fingerprint(model: Model, free: Iterable[str]) -> str:
 
     Initial values of states are left out: an ensemble is about cells that have come to rest.
     """
-    equations, left_out = read_equations(model.sbml), set(free)
+    equations, left_out = read_equations(model.to_sbml()), set(free)  # with the model's own changed values
     parts = [f"{name}'={rate}" for name, rate in sorted(equations.rates.items())]
     parts += [f"{name}={equations.initial[name]}" for name in sorted(equations.constants) if name not in left_out]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
