@@ -87,7 +87,7 @@ def doses_of(args: argparse.Namespace, default: DoseRange | None) -> tuple[Quant
     if args.doses is not None:
         if ranged or args.per_decade is not None:
             raise InputError("--doses excludes --from, --to and --per-decade")
-        return _with_zero(_listed_doses(args.doses), args.zero)
+        return _with_zero(listed_doses(args.doses), args.zero)
     if not ranged and args.per_decade is None and default is not None:
         return _with_zero(_range(default.lowest, default.highest, default.number), args.zero)
     lowest = args.lowest or (default.lowest if default else None)
@@ -113,11 +113,12 @@ def _range(lowest: str, highest: str, number: int | None, per_decade: int = PER_
     return tuple(Quantity(float(value), low.unit) for value in grid)
 
 
-def _listed_doses(text: str) -> tuple[Quantity, ...]:
-    parts = listed(text, "--doses")
+def listed_doses(text: str, option: str = "--doses") -> tuple[Quantity, ...]:
+    """``"0,0.1,1 ng/ml"`` as doses."""
+    parts = listed(text, option)
     if len(parts) > MOST_DOSES:
-        raise InputError(f"--doses takes at most {MOST_DOSES} doses, got {len(parts)}")
-    read = [quantity(part, "--doses") for part in parts]
+        raise InputError(f"{option} takes at most {MOST_DOSES} doses, got {len(parts)}")
+    read = [quantity(part, option) for part in parts]
     unit = read[-1].unit  # "0,0.1,1 ng/ml": the last unit is that of the bare numbers before it
     return tuple(Quantity(dose.value, dose.unit or unit) for dose in read)
 

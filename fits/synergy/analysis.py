@@ -16,7 +16,8 @@ import numpy.typing as npt
 
 from fits.bootstrap import Bootstrap
 from fits.synergy import references
-from fits.synergy.margins import Margins, fit_margins, measured_margins
+from fits.synergy.batch import fit_many
+from fits.synergy.margins import PARAMETERS, Margins, bounds, curves_of, fit_margins, measured_margins
 from fits.synergy.outcome import Parameter, Score, SurfaceFit, SynergyResult
 from fits.synergy.replicates import Noise, estimate_noise, lack_of_fit, sigmas, stated_noise
 from fits.synergy.surfaces import SURFACES, Surface, fit_surface
@@ -83,11 +84,15 @@ def synergy(
             "The matrix is simulated and has no replicate noise" if combination.exact
             else "Neither equal wells nor residuals are enough to estimate the noise of a well"
         )  # fmt: skip
-        notes.append(f"{why}, so there are no intervals and no tests; pass noise=0.05, say, for wells that vary by 5 %.")
+        notes.append(f"{why}: no intervals, no tests; pass noise=0.05, say, for wells that vary by 5 %.")
     elif hill is not None and chosen == "hill" and lack_of_fit(combination, hill, spread) < ALIKE:
         notes.append(
-            "The fitted curves of the drugs alone miss their wells by more than equal wells differ: scores may show that "
-            "misfit rather than interaction; margins='measured' takes the single-agent wells as they are."
+            "The fitted curves of the drugs alone miss their wells by more than equal wells differ: scores may show "
+            "that misfit rather than interaction; margins='measured' takes the single-agent wells as they are."
+        )
+    elif combination.exact:
+        notes.append(
+            "The matrix is exact: the tests say whether one experiment with the stated noise would show as much."
         )
     scores, fits = {}, {}
     for model in models:
@@ -135,15 +140,15 @@ def _misfit(data: Combination, hill: Margins) -> str:
     count = int(np.sum((data.dose1 == 0.0) | (data.dose2 == 0.0)))
     rms = float(np.sqrt(hill.squares[0] / count))
     return (
-        f"Loewe, ZIP, MuSyC and BRAID use Hill curves for the drugs alone; these miss the simulated ones by {rms:.2g} of "
-        "the untreated response (root mean square)."
+        f"Loewe, ZIP, MuSyC and BRAID use Hill curves for the drugs alone; these miss the simulated ones by {rms:.2g} "
+        "of the untreated response (root mean square)."
     )
 
 
 def _inert(data: Combination, hill: Margins) -> list[str]:
     plateaus = hill.parameters[0, 1:3] / hill.parameters[0, 0]
     return [
-        f"{drug} alone does not lower the unaffected fraction (plateau {plateau:.3g}): Loewe takes it as without effect."
+        f"{drug} alone does not lower the unaffected fraction (plateau {plateau:.3g}): Loewe takes it as inert."
         for drug, plateau in zip(data.drugs, plateaus, strict=True)
         if plateau >= 1.0
     ]
@@ -166,7 +171,7 @@ def _reference(model: str, data: Combination, margins: Margins) -> FloatArray:
 
 
 def _excess(model: str, data: Combination, sets: FloatArray, margins: Margins) -> tuple[FloatArray, FloatArray]:
-    """Expected fractions and the excess at doses above 0, ``(n_sets, n_first, n_second)`` and smaller by the margins."""
+    """Expected fractions ``(n_sets, n_first, n_second)``, and the excess at doses above 0, smaller by the margins."""
     observed = data.cell_means(sets) / margins.untreated[:, None, None]
     expected = _reference(model, data, margins)
     if model == "zip":
@@ -200,7 +205,7 @@ def _score(
 
     # Around what was seen for the intervals, around what is expected for the test; the same draws for both.
     seen = _centre(data, margins, data.cell_means(data.unaffected[None, :])[0])
-    null = _centre(data, margins, first * margins.untreated[0])
+    null = _null(model, data, margins, first)
     errors = draws(n, data.response.size, seed)
     sets = seen + errors * noise.deviations(seen)
     again = refit(sets)
@@ -210,7 +215,11 @@ def _score(
     flat = _excess(model, data, sets, again)[1] / spread(sets, again)
     means, nulls = np.mean(moved[:, known], axis=1), np.mean(flat[:, known], axis=1)
     tail = 0.5 * (1.0 - level)
-    ends = [mean - noise.sigma * float(np.quantile(means, q)) for q in (1.0 - tail, tail)]
+    middle_mean = float(np.mean(means))  # of a bias, which is taken off
+    # Half of the width: as around what was seen or as without interaction, whichever is wider; the curves of the drugs
+    # alone, of which the first kind is drawn, are themselves uncertain.
+    half = max(float(np.quantile(np.abs(drawn - np.mean(drawn)), level)) for drawn in (means, nulls)) * noise.sigma
+    ends = [mean - noise.sigma * middle_mean - half, mean - noise.sigma * middle_mean + half]
     low, high = (cells - noise.sigma * np.quantile(moved, q, axis=0) for q in (1.0 - tail, tail))
     centre = float(np.mean(nulls))
     p_mean = _p(abs(mean / noise.sigma - centre), np.abs(nulls - centre))
@@ -222,6 +231,25 @@ def _score(
     return Score(
         NAMES[model], data.first, data.second, first, cells, low, high, p_cells, mean, ends[0], ends[1], p_mean
     )  # fmt: skip
+
+
+def _null(model: str, data: Combination, margins: Margins, expected: FloatArray) -> FloatArray:
+    """The mean of every well without interaction: the reference fitted to all wells, combinations included.
+
+    Under the hypothesis that is tested combinations tell about the curves of the drugs alone as well; curves from the
+    single-agent wells only would be uncertain enough to show in the rate of false alarms.
+    """
+    if not margins.hill:
+        return _centre(data, margins, expected * margins.untreated[0])
+    i, j = data.cell
+
+    def response(x: FloatArray, _rows: npt.NDArray[np.int64]) -> FloatArray:
+        one, two = curves_of(data, x)
+        at = Margins(x[:, 0], one / x[:, :1], two / x[:, :1], x, np.zeros(len(x)))
+        return np.asarray(_reference(model, data, at)[:, i, j] * x[:, :1])
+
+    found, _ = fit_many(response, margins.parameters, data.unaffected[None, :], *bounds(data))
+    return np.asarray(response(found, np.array([0]))[0])
 
 
 def _p(value: float, drawn: FloatArray) -> float:
@@ -262,7 +290,8 @@ def _surface(
 
     rms = float(np.sqrt(fitted.full_squares[0] / wells))
     values = surface.reported(fitted.full)[0]
-    predicted, neutral = on_grid(fitted.full)[0], on_grid(fitted.null)[0]
+    # Without interaction: the same drugs alone, not the best fit without, which bends them to hide the interaction.
+    predicted, neutral = on_grid(fitted.full)[0], on_grid(fitted.full[:, :PARAMETERS])[0]
     low, high = np.full(shape, np.nan), np.full(shape, np.nan)
     parameters = [Parameter(name, float(v), np.nan, np.nan, z)
                   for name, v, z in zip(surface.own, values, surface.neutral, strict=True)]  # fmt: skip
@@ -270,17 +299,19 @@ def _surface(
     if noise is not None and n:
         errors = draws(n, wells, seed)
         # The noise of the test is that of the surface's own residuals: F compares with nothing else.
-        sigma = float(np.sqrt(fitted.full_squares[0] / (wells - surface.size)))
+        # A stated noise is taken as stated, for statistic and draws alike.
+        stated = noise.sigma if not noise.freedom else None
         relative = noise.deviations(data.unaffected) / noise.sigma
-        sigma /= float(np.sqrt(np.mean(relative**2)))
+        left = float(np.sqrt(fitted.full_squares[0] / (wells - surface.size) / np.mean(relative**2)))
+        sigma = stated or left
         full = surface.response(fitted.full, data.dose1, data.dose2)[0]
         null = surface.response(fitted.null, data.dose1, data.dose2)[0]
 
         def drawn(centre: FloatArray) -> FloatArray:
             return centre + errors * sigma * noise.deviations(centre) / noise.sigma
 
-        nulls = fit_surface(surface, data, drawn(null), fitted).statistic(surface, wells)
-        p = _p(float(fitted.statistic(surface, wells)[0]), nulls)
+        nulls = fit_surface(surface, data, drawn(null), fitted).statistic(surface, wells, stated)
+        p = _p(float(fitted.statistic(surface, wells, stated)[0]), nulls)
         around = fit_surface(surface, data, drawn(full), fitted)
         reported = surface.reported(around.full)
         good = np.all(np.isfinite(reported), axis=1)

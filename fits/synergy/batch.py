@@ -81,13 +81,11 @@ def _jacobian(
     upper: FloatArray,
 ) -> FloatArray:
     """By forward differences, backward at an upper bound; ``(n_rows, n_points, n)``."""
-    out = np.empty((*r.shape, x.shape[1]))
-    for k in range(x.shape[1]):
-        h = np.where(x[:, k] + STEP > upper[k], -STEP, STEP)
-        moved = x.copy()
-        moved[:, k] += h
-        out[:, :, k] = (residuals(moved, rows) - r) / h[:, None]
-    return out
+    count, size = x.shape
+    h = np.where(x + STEP > upper, -STEP, STEP)  # (n_rows, n)
+    moved = x + np.eye(size)[:, None, :] * h  # (n, n_rows, n): all of them in one call
+    found = residuals(moved.reshape(size * count, size), np.tile(rows, size)).reshape(size, count, -1)
+    return np.asarray(np.moveaxis((found - r) / h.T[:, :, None], 0, 2))
 
 
 def _solve(normal: FloatArray, diagonal: FloatArray, gradient: FloatArray) -> FloatArray:

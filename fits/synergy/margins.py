@@ -79,8 +79,8 @@ def starts(data: Combination) -> FloatArray:
     return np.array(made)
 
 
-def curves(data: Combination, x: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Unaffected fractions (not yet relative to untreated) at all doses; ``(n_sets, n_first)``, ``(n_sets, n_second)``."""
+def curves_of(data: Combination, x: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Unaffected fractions, not yet relative to untreated, at all doses; ``(n_sets, n_first)`` and of the second."""
     e0, e1, e2, c1, c2, h1, h2 = (x[:, k, None] for k in range(PARAMETERS))
     return (
         e0 + (e1 - e0) * rise(logs(data.first), c1, h1),
@@ -104,8 +104,8 @@ def fit_margins(data: Combination, sets: FloatArray | None = None, near: Margins
         count = len(np.unique(own[(own > 0.0) & (other == 0.0)]))
         if count < FEWEST:
             raise InputError(
-                f"{drug} alone was given at {count} dose{'s' * (count != 1)} above 0, a Hill curve needs {FEWEST}: pass "
-                "margins='measured' to take the single-agent wells as they are"
+                f"{drug} alone was given at {count} dose{'s' * (count != 1)} above 0, a Hill curve needs {FEWEST}: "
+                "pass margins='measured' to take the single-agent wells as they are"
             )
     which = alone(data)
     log1, log2 = logs(data.dose1[which]), logs(data.dose2[which])
@@ -122,7 +122,7 @@ def fit_margins(data: Combination, sets: FloatArray | None = None, near: Margins
     else:
         assert sets is not None
         found, squares = fit_many(model, np.tile(near.parameters[0], (len(sets), 1)), sets[:, which], lower, upper)
-    one, two = curves(data, found)
+    one, two = curves_of(data, found)
     untreated = found[:, 0]
     return Margins(untreated, one / untreated[:, None], two / untreated[:, None], found, squares)
 

@@ -100,7 +100,7 @@ class SurfaceFit:
     predicted: FloatArray  # (n_first, n_second), unaffected fraction
     low: FloatArray
     high: FloatArray
-    excess: FloatArray  # the same fit without interaction minus this one; positive is synergy
+    excess: FloatArray  # the same drugs without interaction minus this; positive is synergy
     rms: float  # misfit, in parts of the untreated response
     p: float  # against no interaction (all parameters at once)
     equation: str
@@ -159,10 +159,11 @@ class SynergyResult:
 
     def _sentences(self) -> Iterable[str]:
         data = self.combination
+        where = f" in {data.sample}" if data.sample else ""
         yield (
-            f"{data.drugs[0]} with {data.drugs[1]}{f' in {data.sample}' if data.sample else ''}: {data.response.size} wells, "
-            f"{int(np.sum(data.counts[1:, 1:] > 0))} combinations; excess is expected minus observed unaffected fraction, "
-            "positive is synergy."
+            f"{data.drugs[0]} with {data.drugs[1]}{where}: {data.response.size} wells, "
+            f"{int(np.sum(data.counts[1:, 1:] > 0))} combinations; excess is expected minus observed unaffected "
+            "fraction, positive is synergy."
         )
         if self.noise is not None:
             yield self.noise.text
@@ -190,7 +191,8 @@ class SynergyResult:
                  "neutral": p.neutral, "p": fit.p, "verdict": fit.verdict}
                 for p in fit.parameters
             ]  # fmt: skip
-        head = {"sample": self.combination.sample, "drug1": self.combination.drugs[0], "drug2": self.combination.drugs[1]}
+        data = self.combination
+        head = {"sample": data.sample, "drug1": data.drugs[0], "drug2": data.drugs[1]}
         return pd.DataFrame([{**head, **row} for row in rows])
 
     def to_frame(self) -> pd.DataFrame:
@@ -198,7 +200,7 @@ class SynergyResult:
         import pandas as pd
 
         data = self.combination
-        made = []
+        made: list[dict[str, Any]] = []
         for score in self.scores.values():
             one, two = np.meshgrid(score.first[1:], score.second[1:], indexing="ij")
             made.append(

@@ -5,9 +5,9 @@ In unaffected fractions ``v`` (1 untreated, 0 full effect); the excess is ``expe
 ``Bliss``  v1(d1) v2(d2)                                              Bliss (1939): independent actions
 ``HSA``    min(v1(d1), v2(d2))                                        highest single agent
 ``Loewe``  the v at which d1/D1(v) + d2/D2(v) = 1                     Loewe (1928): a drug with itself is additive
-``ZIP``    v1(d1) v2(d2), against slice-wise fitted responses         Yadav et al. (2015), doi:10.1016/j.csbj.2015.09.001
+``ZIP``    v1(d1) v2(d2), against slice-wise fitted responses         Yadav et al. (2015)
 
-Arrays are ``(n_sets, n_first, n_second)`` over all doses, 0 included.
+ZIP is doi:10.1016/j.csbj.2015.09.001.  Arrays are ``(n_sets, n_first, n_second)`` over all doses, 0 included.
 """
 
 from __future__ import annotations
@@ -61,7 +61,9 @@ def loewe(data: Combination, margins: Margins) -> FloatArray:
     return expected
 
 
-def _share(log_dose: FloatArray, v: FloatArray, plateau: FloatArray, log_c: FloatArray, log_h: FloatArray) -> FloatArray:
+def _share(
+    log_dose: FloatArray, v: FloatArray, plateau: FloatArray, log_c: FloatArray, log_h: FloatArray
+) -> FloatArray:
     """``d/D(v)``: which part of the dose that alone leaves ``v``; 0 where no dose does."""
     end, c, h = plateau[:, None, None], log_c[:, None, None], np.exp(log_h)[:, None, None]
     reached = (v > end) & (v < 1.0)
@@ -108,4 +110,3 @@ def _slices(doses: FloatArray, begin: FloatArray, observed: FloatArray, alone: F
     other, cheaper = fit_many(model, again, data, lower, upper)
     found = np.where((cheaper < cost)[:, None], other, found)
     return model(found, np.arange(len(found))).reshape(sets, held, count)
-

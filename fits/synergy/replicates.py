@@ -21,7 +21,7 @@ FloatArray = npt.NDArray[np.float64]
 
 ENOUGH = 6  # degrees of freedom of equal wells that need no help
 FEWEST = 3  # below these there is no estimate at all
-SHAPES = (0.0, 0.5, 0.9, 0.97, 0.99)  # w
+SHAPES = (0.0, 0.5, 0.9, 0.97, 0.99, 0.997)  # w
 SHAPED = 10  # degrees of freedom from which w may differ from 0
 ASKS = 1.92  # gain in log likelihood, half the 95 % point of chi squared with one degree of freedom
 
@@ -107,7 +107,7 @@ def sigmas(data: Combination, sets: FloatArray, margins: Margins, noise: Noise) 
     if not noise.freedom:
         return np.full(len(sets), noise.sigma)
     residuals, level, free = _parts(data, sets, margins, noise.equal)
-    return np.sqrt(np.sum(residuals**2 / _shape(level, noise.weight), axis=1) / free)
+    return np.asarray(np.sqrt(np.sum(residuals**2 / _shape(level, noise.weight), axis=1) / free))
 
 
 def lack_of_fit(data: Combination, margins: Margins, noise: Noise | None) -> float:

@@ -8,9 +8,9 @@ Meyer et al. (2019), doi:10.1016/j.cels.2019.01.003; Wooten et al. (2021), doi:1
 No interaction: alpha12 = alpha21 = 1 and beta = (min(E1, E2) - E3)/(E0 - min(E1, E2)) = 0.
 
 ``BRAID``  each drug as an equivalent dose of one with the larger plateau ``Ef``, ``D~ = q x^h/(1 + (1 - q) x^h)`` with
-``q = (E - E0)/(Ef - E0)``; with ``p = sqrt(h1 h2)`` they add as ``D = D~1^(1/p) + D~2^(1/p) + kappa sqrt(D~1^(1/p) D~2^(1/p))``
-and the response is ``E0 + (Ef - E0)/(1 + D^-p)``.  Twarog et al. (2016), doi:10.1038/srep25523.
-No interaction: kappa = 0.
+``q = (E - E0)/(Ef - E0)``; with ``p = sqrt(h1 h2)`` and ``a_i = D~i^(1/p)`` they add as
+``D = a1 + a2 + kappa sqrt(a1 a2)``, and the response is ``E0 + (Ef - E0)/(1 + D^-p)``.
+Twarog et al. (2016), doi:10.1038/srep25523.  No interaction: kappa = 0.
 """
 
 from __future__ import annotations
@@ -145,7 +145,8 @@ def _braid_response(x: FloatArray, dose1: FloatArray, dose2: FloatArray) -> Floa
 
 _ALPHA = float(np.log(LARGEST_ALPHA))
 MUSYC = Surface(
-    "MuSyC", ("alpha12", "alpha21", "beta"), (1.0, 1.0, 0.0), ((1.0 / LARGEST_ALPHA, LARGEST_ALPHA),) * 2 + ((-math.inf, math.inf),),
+    "MuSyC", ("alpha12", "alpha21", "beta"), (1.0, 1.0, 0.0),
+    ((1.0 / LARGEST_ALPHA, LARGEST_ALPHA), (1.0 / LARGEST_ALPHA, LARGEST_ALPHA), (-math.inf, math.inf)),
     (-HIGHEST, -_ALPHA, -_ALPHA), (HIGHEST, _ALPHA, _ALPHA), _musyc_start, _musyc_response, _musyc_reported,
     "alpha12 = alpha21 = 1 and beta = 0 without interaction",
 )  # fmt: skip
@@ -165,14 +166,20 @@ class Fitted:
     full_squares: FloatArray  # (n_sets,)
     null_squares: FloatArray
 
-    def statistic(self, surface: Surface, wells: int) -> FloatArray:
-        """F: what the interaction explains per parameter over what is left per degree of freedom; ``(n_sets,)``."""
+    def statistic(self, surface: Surface, wells: int, sigma: float | None = None) -> FloatArray:
+        """F: what the interaction explains per parameter over what is left per degree of freedom; ``(n_sets,)``.
+
+        ``sigma``: a known noise in place of what is left.
+        """
         extra, free = len(surface.extra_lower), wells - surface.size
         gained = np.maximum(self.null_squares - self.full_squares, 0.0)
-        return np.asarray((gained / extra) / (np.maximum(self.full_squares, 1e-300) / free))
+        left = self.full_squares / free if sigma is None else np.full(len(gained), sigma**2)
+        return np.asarray((gained / extra) / np.maximum(left, 1e-300))
 
 
-def fit_surface(surface: Surface, data: Combination, sets: FloatArray | None = None, near: Fitted | None = None) -> Fitted:
+def fit_surface(
+    surface: Surface, data: Combination, sets: FloatArray | None = None, near: Fitted | None = None
+) -> Fitted:
     """Least squares over all wells, single agents included; ``sets`` and ``near`` as in `margins.fit_margins`."""
     lower, upper = bounds(data)
     full_lower, full_upper = np.r_[lower, surface.extra_lower], np.r_[upper, surface.extra_upper]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -133,8 +133,10 @@ class Combination:
 
     def cell_means(self, values: FloatArray) -> FloatArray:
         """Means over the wells of each cell; ``(..., n_wells)`` to ``(..., n_first, n_second)``, NaN in holes."""
-        total = np.zeros((*values.shape[:-1], *self.counts.shape))
-        np.add.at(total, (..., *self.cell), values)
+        i, j = self.cell
+        member = np.zeros((values.shape[-1], self.counts.size))  # which well is in which cell
+        member[np.arange(values.shape[-1]), i * self.counts.shape[1] + j] = 1.0
+        total = (values @ member).reshape(*values.shape[:-1], *self.counts.shape)
         with np.errstate(invalid="ignore"):
             return np.asarray(total / np.where(self.counts > 0, self.counts, np.nan))
 
@@ -189,7 +191,7 @@ def from_columns(
     dose1: Sequence[float],
     dose2: Sequence[float],
     response: Sequence[float],
-    **more: object,
+    **more: Any,
 ) -> Combination:
     """Wells from three columns of numbers; ``dose_unit`` for both drugs or one each.
 
@@ -202,8 +204,5 @@ def from_columns(
         if not unit:
             raise UnitError(f"the doses of {drug} have no unit: expected for example 'nM', or 'dimensionless'")
     clean = tuple("" if unit in ("1", "dimensionless") else unit for unit in units)
-    columns: Mapping[str, FloatArray] = {
-        name: np.asarray(column, dtype=float)
-        for name, column in (("dose1", dose1), ("dose2", dose2), ("response", response))
-    }
-    return Combination(drugs, (clean[0], clean[1]), **columns, **more)  # type: ignore[arg-type]
+    columns = [np.asarray(column, dtype=float) for column in (dose1, dose2, response)]
+    return Combination(drugs, (clean[0], clean[1]), columns[0], columns[1], columns[2], **more)
