@@ -170,7 +170,7 @@ def _reference(model: str, data: Combination, margins: Margins) -> FloatArray:
     return references.bliss(margins)
 
 
-def _excess(model: str, data: Combination, sets: FloatArray, margins: Margins) -> tuple[FloatArray, FloatArray]:
+def excess_of(model: str, data: Combination, sets: FloatArray, margins: Margins) -> tuple[FloatArray, FloatArray]:
     """Expected fractions ``(n_sets, n_first, n_second)``, and the excess at doses above 0, smaller by the margins."""
     observed = data.cell_means(sets) / margins.untreated[:, None, None]
     expected = _reference(model, data, margins)
@@ -185,7 +185,7 @@ def _score(
     level: float,
 ) -> Score:  # fmt: skip
     """``margins`` make the reference; ``curves`` are what the noise was estimated about."""
-    expected, excess = _excess(model, data, data.unaffected[None, :], margins)
+    expected, excess = excess_of(model, data, data.unaffected[None, :], margins)
     first, cells = expected[0], excess[0]
     known = np.isfinite(cells)
     if not np.any(known):
@@ -209,10 +209,10 @@ def _score(
     errors = draws(n, data.response.size, seed)
     sets = seen + errors * noise.deviations(seen)
     again = refit(sets)
-    moved = (_excess(model, data, sets, again)[1] - cells) / spread(sets, again)
+    moved = (excess_of(model, data, sets, again)[1] - cells) / spread(sets, again)
     sets = null + errors * noise.deviations(null)
     again = refit(sets)
-    flat = _excess(model, data, sets, again)[1] / spread(sets, again)
+    flat = excess_of(model, data, sets, again)[1] / spread(sets, again)
     means, nulls = np.mean(moved[:, known], axis=1), np.mean(flat[:, known], axis=1)
     tail = 0.5 * (1.0 - level)
     middle_mean = float(np.mean(means))  # of a bias, which is taken off
@@ -326,44 +326,4 @@ def _surface(
     return SurfaceFit(
         surface.name, data.first, data.second, tuple(parameters), predicted, low, high, neutral - predicted, rms, p,
         surface.equation,
-    )  # fmt: skip
-
-
-def posterior_scores(
-    matrices: Sequence[DoseMatrix | Combination], model: str = "bliss", *, level: float = 0.95
-) -> Score:
-    """A score with the interval that parameter uncertainty gives: one simulated matrix per draw of the posterior.
-
-    The excess is the median over the draws; ``p_mean`` and ``p_cells`` are twice the smaller share of draws on one
-    side of 0, which says how sure the model is of the sign.
-
-    Raises:
-        InputError: fewer than 20 draws, or draws over different doses.
-    """
-    if model not in ("bliss", "hsa"):
-        raise InputError(f"draws are scored by 'bliss' or 'hsa', which need no fitted curves, got {model!r}")
-    sets = [from_matrix(m) if isinstance(m, DoseMatrix) else m for m in matrices]
-    if len(sets) < 20:
-        raise InputError(f"an interval needs at least 20 draws, got {len(sets)}")
-    head = sets[0]
-    for other in sets[1:]:
-        same = np.array_equal(other.first, head.first) and np.array_equal(other.second, head.second)
-        if not same or other.drugs != head.drugs or other.units != head.units:
-            raise InputError("the draws must be over the same doses of the same drugs")
-    expected, cells = [], []
-    for item in sets:
-        margins = measured_margins(item)
-        reference, excess = _excess(model, item, item.unaffected[None, :], margins)
-        expected.append(reference[0])
-        cells.append(excess[0])
-    drawn = np.array(cells)
-    tail = 0.5 * (1.0 - level)
-    low, middle, high = np.quantile(drawn, [tail, 0.5, 1.0 - tail], axis=0)
-    means = np.nanmean(drawn, axis=(1, 2))
-    ends = np.quantile(means, [tail, 0.5, 1.0 - tail])
-    sure = np.minimum(np.mean(drawn > 0.0, axis=0), np.mean(drawn < 0.0, axis=0))
-    p_mean = min(1.0, 2.0 * float(min(np.mean(means > 0.0), np.mean(means < 0.0))))
-    return Score(
-        NAMES[model], head.first, head.second, np.median(expected, axis=0), middle, low, high,
-        np.minimum(1.0, 2.0 * sure), float(ends[1]), float(ends[0]), float(ends[2]), p_mean,
     )  # fmt: skip
