@@ -117,6 +117,7 @@ def parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     _check(simulate)
     _output(simulate)
+    _archive(simulate)
 
     curve = command(
         "dose-response", "curves:dose_response_command", "Simulate a dose-response curve and describe it.",
@@ -130,6 +131,7 @@ def parser() -> argparse.ArgumentParser:
     _experiment(curve)
     _check(curve)
     _output(curve)
+    _archive(curve)
 
     shift = command(
         "shift", "curves:shift_command", "Compare a control curve with a treated one: shift of EC50, change of Emax.",
@@ -244,8 +246,15 @@ def _check(command: argparse.ArgumentParser) -> None:
 def _output(command: argparse.ArgumentParser) -> None:
     group = command.add_argument_group("output")
     group.add_argument("--csv", metavar="FILE", help="write a tidy table, a unit beside every value; '-' prints it")
+    group.add_argument("--parquet", metavar="FILE", help="write the same table as Parquet (needs pyarrow)")
     group.add_argument("--plot", metavar="FILE", help="write a figure, .png, .svg or .pdf")
     group.add_argument("--force", action="store_true", help="overwrite existing files")
+
+
+def _archive(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--omex", metavar="FILE", help="write SED-ML and model as a COMBINE archive that other tools can run"
+    )
 
 
 # --- the manners --------------------------------------------------------------------------------------------

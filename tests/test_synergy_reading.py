@@ -57,7 +57,7 @@ def test_several_pairs_and_samples_are_told_apart(tmp_path):
     turned = read_combination(path, drugs=("Y", "X"))
     assert turned.drugs == ("Y", "X")
     assert_allclose(turned.matrix().responses, [[1.0, 0.8], [0.7, 0.5]])
-    with pytest.raises(InputError, match="2 combinations .X with Y in S1; X with Z in S2.: pass drugs="):
+    with pytest.raises(InputError, match=r"2 combinations .X with Y in S1; X with Z in S2.: pass drugs="):
         read_combination(path)
     with pytest.raises(InputError, match="Y and Z were not combined"):
         read_combination(path, drugs=("Y", "Z"))
@@ -112,7 +112,7 @@ HEAD = "drug1,dose1 (nM),drug2,dose2 (nM),viability"
             InputError, "expected the unit of the dose, as 'nM', got an empty cell",
         ),
         ("X \\ Y,0,10\n0,1,0.7\n1,0.8,0.5\n", UnitError, "into the corner of the grid"),
-        ("X (nM) \\ Y (nM),0,10\n0,1,0.7\n1,0.8,dead\n", InputError, "line 3, column '3': expected a number, got 'dead'"),
+        ("X (nM) \\ Y (nM),0,10\n0,1,0.7\n1,0.8,dead\n", InputError, "line 3, column '3': expected a number"),
         ("X (nM) \\ Y (nM),0,10\n0,1,0.7\n1,0.8,0.5,0.3\n", InputError, "4 cells below 3 doses"),
         ("X (nM) \\ Y (nM),0,10\n0,1,0.7\n-1,0.8,0.5\n", InputError, "a dose of X must be finite and not negative"),
     ],

@@ -29,8 +29,9 @@ from fits.commands.common import (
     warn,
     with_unit,
     workers,
-    write_csv,
+    write_archive,
     write_new,
+    write_tables,
 )
 from kinetics.accuracy import curve_convergence
 from kinetics.catalogue import DoseRange, ProtocolEntry, Step
@@ -153,6 +154,12 @@ def dose_response_command(args: argparse.Namespace) -> int:
         curve = curve.percent_of_maximum()
     say_check(check, args)
     _write([curve], None, args)
+    if args.omex:
+        from kinetics.sedml import dose_archive
+
+        write_archive(dose_archive(model, protocol, solver=settings, parameters=values), args)
+        if args.percent_of_maximum:
+            warn(f"{args.omex}: holds the responses themselves, not per cent of the maximum", args)
     if args.json:
         print_json(
             {
@@ -233,8 +240,7 @@ def _curve_tsv(curves: Sequence[DoseResponseCurve]) -> str:
 
 
 def _write(curves: Sequence[DoseResponseCurve], shift: Shift | None, args: argparse.Namespace) -> None:
-    if args.csv:
-        write_csv(pd.concat([curve.to_frame() for curve in curves], ignore_index=True), args)
+    write_tables(pd.concat([curve.to_frame() for curve in curves], ignore_index=True), args)
     if not args.plot:
         return
     from kinetics import plotting

@@ -23,8 +23,8 @@ from fits.commands.common import (
     tsv,
     versions,
     workers,
-    write_csv,
     write_new,
+    write_tables,
 )
 from fits.commands.curves import listed_doses
 from fits.synergy.analysis import MODELS, synergy
@@ -53,8 +53,7 @@ def synergy_command(args: argparse.Namespace) -> int:
             synergy(item, models, margins=args.margins, noise=args.noise, n=args.boot, seed=args.seed, level=args.level)
             for item in found
         ]
-    if args.csv:
-        write_csv(pd.concat([_table(result) for result in results], ignore_index=True), args)
+    write_tables(pd.concat([_table(result) for result in results], ignore_index=True), args)
     if args.plot:
         _plot(results, args)
     if args.json:
