@@ -1,5 +1,6 @@
-"""The command line: ``kinetics models | show | validate | simulate | dose-response | shift | reproduce | doctor``,
-and for calibration ``check | fit | profile | sample | report | export`` (their words are in `fits.cli_calibration`).
+"""The command line: ``kinetics models | show | validate | simulate | dose-response | shift | synergy | reproduce |
+doctor``, and for calibration ``check | fit | profile | sample | report | export`` (their
+words are in `fits.cli_calibration`, those of ``synergy`` in `fits.cli_synergy`).
 
 This module holds the words of the command line and its manners: results on standard output, everything else on
 standard error, one line per error, exit status 0, 1 or 2.  What the commands do is in `fits.commands`, which is
@@ -16,7 +17,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn, cast
 
-from fits import cli_calibration
+from fits import cli_calibration, cli_synergy
 
 EPILOG = """\
 exit status:
@@ -116,6 +117,7 @@ def parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     _check(simulate)
     _output(simulate)
+    _archive(simulate)
 
     curve = command(
         "dose-response", "curves:dose_response_command", "Simulate a dose-response curve and describe it.",
@@ -129,6 +131,7 @@ def parser() -> argparse.ArgumentParser:
     _experiment(curve)
     _check(curve)
     _output(curve)
+    _archive(curve)
 
     shift = command(
         "shift", "curves:shift_command", "Compare a control curve with a treated one: shift of EC50, change of Emax.",
@@ -168,6 +171,7 @@ def parser() -> argparse.ArgumentParser:
     )
     reproduce.add_argument("--force", action="store_true", help="overwrite a file that is no such page")
 
+    cli_synergy.add(command, _settings, _output)
     cli_calibration.add(command)
 
     command(
@@ -242,8 +246,15 @@ def _check(command: argparse.ArgumentParser) -> None:
 def _output(command: argparse.ArgumentParser) -> None:
     group = command.add_argument_group("output")
     group.add_argument("--csv", metavar="FILE", help="write a tidy table, a unit beside every value; '-' prints it")
+    group.add_argument("--parquet", metavar="FILE", help="write the same table as Parquet (needs pyarrow)")
     group.add_argument("--plot", metavar="FILE", help="write a figure, .png, .svg or .pdf")
     group.add_argument("--force", action="store_true", help="overwrite existing files")
+
+
+def _archive(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--omex", metavar="FILE", help="write SED-ML and model as a COMBINE archive that other tools can run"
+    )
 
 
 # --- the manners --------------------------------------------------------------------------------------------

@@ -84,6 +84,18 @@ def new_axes(width: float = SIZE[0], height: float = SIZE[1]) -> Axes:
         return ax
 
 
+def figure_axes(count: int, width: float, height: float) -> list[Axes]:
+    """Axes beside each other in one figure, as `new_axes` makes it."""
+    from matplotlib import rc_context
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    with rc_context(_STYLE):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        FigureCanvasAgg(figure)
+        return [figure.add_subplot(1, count, number + 1) for number in range(count)]
+
+
 def _axes(ax: Axes | None) -> Axes:
     if ax is not None:
         return ax
@@ -147,6 +159,11 @@ def _with_unit(name: str, unit: str) -> str:
     if unit in ("", "dimensionless"):
         return _plain(name)
     return _plain(f"{name} ({'µ' + unit[1:] if unit[:2] in ('uM', 'um', 'ug') else unit})")
+
+
+def axis_label(name: str, unit: str = "") -> str:
+    """A name and its unit as matplotlib shall show them, whatever characters are in them."""
+    return _with_unit(name, unit)
 
 
 def _number(value: float) -> str:

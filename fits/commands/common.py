@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from kinetics.accuracy import Convergence
     from kinetics.engine import Solver
     from kinetics.model import Model
+    from kinetics.sedml import Archive
 
 LONGEST_LINE = 1200  # characters of an error message
 LARGEST_INPUT = 100_000_000  # characters from standard input
@@ -259,7 +260,15 @@ def check_outputs(args: argparse.Namespace) -> None:
         raise InputError("--csv - and --json both want standard output; pass one of them")
     if args.plot and Path(args.plot).suffix.lower() not in (".png", ".svg", ".pdf"):
         raise InputError(f"--plot writes .png, .svg or .pdf, got {args.plot!r}")
-    for path in (args.csv, args.plot):
+    for option, ending in (("parquet", ".parquet"), ("omex", ".omex")):
+        path = getattr(args, option, None)
+        if path and Path(path).suffix.lower() != ending:
+            raise InputError(f"--{option} writes {ending}, got {path!r}")
+    if getattr(args, "parquet", None):
+        from kinetics.interchange import check_parquet
+
+        check_parquet()
+    for path in (args.csv, args.plot, getattr(args, "parquet", None), getattr(args, "omex", None)):
         if path and path != "-":
             if Path(path).exists() and not args.force:
                 raise InputError(f"{path!r} exists and is left as it is; pass --force to overwrite it")
@@ -274,6 +283,23 @@ def write_csv(frame: Any, args: argparse.Namespace) -> None:
         print(text, end="")
     else:
         write_new(args.csv, lambda path: _write(path, text), force=args.force)
+
+
+def write_tables(frame: Any, args: argparse.Namespace) -> None:
+    """A frame where ``--csv`` and ``--parquet`` say, if they do."""
+    from kinetics.interchange import write_table
+
+    if args.csv:
+        write_csv(frame, args)
+    if args.parquet:
+        write_table(frame, args.parquet, overwrite=args.force)
+
+
+def write_archive(archive: Archive, args: argparse.Namespace) -> None:
+    """A COMBINE archive where ``--omex`` says, and what a reader of it should know on standard error."""
+    archive.write(args.omex, overwrite=args.force)
+    for note in archive.notes:
+        warn(f"{args.omex}: {note}", args)
 
 
 def _write(path: Path, text: str) -> None:

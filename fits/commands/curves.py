@@ -29,8 +29,9 @@ from fits.commands.common import (
     warn,
     with_unit,
     workers,
-    write_csv,
+    write_archive,
     write_new,
+    write_tables,
 )
 from kinetics.accuracy import curve_convergence
 from kinetics.catalogue import DoseRange, ProtocolEntry, Step
@@ -88,7 +89,7 @@ def doses_of(args: argparse.Namespace, default: DoseRange | None) -> tuple[Quant
     if args.doses is not None:
         if ranged or args.per_decade is not None:
             raise InputError("--doses excludes --from, --to and --per-decade")
-        return _with_zero(_listed_doses(args.doses), args.zero)
+        return _with_zero(listed_doses(args.doses), args.zero)
     if not ranged and args.per_decade is None and default is not None:
         return _with_zero(_range(default.lowest, default.highest, default.number), args.zero)
     lowest = args.lowest or (default.lowest if default else None)
@@ -114,11 +115,12 @@ def _range(lowest: str, highest: str, number: int | None, per_decade: int = PER_
     return tuple(Quantity(float(value), low.unit) for value in grid)
 
 
-def _listed_doses(text: str) -> tuple[Quantity, ...]:
-    parts = listed(text, "--doses")
+def listed_doses(text: str, option: str = "--doses") -> tuple[Quantity, ...]:
+    """``"0,0.1,1 ng/ml"`` as doses."""
+    parts = listed(text, option)
     if len(parts) > MOST_DOSES:
-        raise InputError(f"--doses takes at most {MOST_DOSES} doses, got {len(parts)}")
-    read = [quantity(part, "--doses") for part in parts]
+        raise InputError(f"{option} takes at most {MOST_DOSES} doses, got {len(parts)}")
+    read = [quantity(part, option) for part in parts]
     unit = read[-1].unit  # "0,0.1,1 ng/ml": the last unit is that of the bare numbers before it
     return tuple(Quantity(dose.value, dose.unit or unit) for dose in read)
 
@@ -153,6 +155,12 @@ def dose_response_command(args: argparse.Namespace) -> int:
         curve = curve.percent_of_maximum()
     say_check(check, args)
     _write([curve], None, args)
+    if args.omex:
+        from kinetics.sedml import dose_archive
+
+        write_archive(dose_archive(model, protocol, solver=settings, parameters=values), args)
+        if args.percent_of_maximum:
+            warn(f"{args.omex}: holds the responses themselves, not per cent of the maximum", args)
     if args.json:
         print_json(
             {
@@ -233,8 +241,7 @@ def _curve_tsv(curves: Sequence[DoseResponseCurve]) -> str:
 
 
 def _write(curves: Sequence[DoseResponseCurve], shift: Shift | None, args: argparse.Namespace) -> None:
-    if args.csv:
-        write_csv(pd.concat([curve.to_frame() for curve in curves], ignore_index=True), args)
+    write_tables(pd.concat([curve.to_frame() for curve in curves], ignore_index=True), args)
     if not args.plot:
         return
     from kinetics import plotting

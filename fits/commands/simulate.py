@@ -24,8 +24,9 @@ from fits.commands.common import (
     tsv,
     versions,
     with_unit,
-    write_csv,
+    write_archive,
     write_new,
+    write_tables,
 )
 from kinetics.accuracy import convergence
 from kinetics.errors import InputError
@@ -83,8 +84,12 @@ def simulate(args: argparse.Namespace) -> int:
             check = convergence(model, experiment, times, args.observe, solver=settings, parameters=values)
     if args.plot:
         _plot(course, args)
-    if args.csv:
-        write_csv(course.to_frame(), args)
+    write_tables(course.to_frame(), args)
+    if args.omex:
+        from kinetics.sedml import simulation_archive
+
+        archive = simulation_archive(model, experiment, times, args.observe, solver=settings, parameters=values)
+        write_archive(archive, args)
     if args.json:
         print_json({**_as_json(model, course, values), **check_json(check)})
     say_check(check, args)
