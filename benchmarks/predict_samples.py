@@ -103,8 +103,8 @@ def _reported(
     raw, widths = compared
     width = float(np.mean(widths))
     word = "narrower" if width < raw.width else "NOT narrower"
-    say(f"    at the {raw.wells} points whose doses the training samples share: mean width {width:.3f}, {word} than the "
-        f"raw 90 % spread of the training samples there, {raw.width:.3f}")  # fmt: skip
+    say(f"    at the {raw.wells} points whose doses the training samples share: mean width {width:.3f},")
+    say(f"    {word} than the raw 90 % spread of the training samples there, {raw.width:.3f}")
     document["given"] |= {"shared_points": raw.wells, "mean_width_there": width, "raw_spread_there": raw.width}
     return document
 

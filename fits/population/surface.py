@@ -14,13 +14,14 @@ import numpy as np
 import numpy.typing as npt
 
 from fits.population.problem import PopulationProblem
-from fits.steroid.arms import Arm, Cells, viability
+from fits.steroid.arms import Arm, Cells
 from fits.steroid.many import Plan, requests
 from kinetics.batch import Batch
 from kinetics.equations import read_equations
 from kinetics.errors import SimulationError
 
 FloatArray = npt.NDArray[np.float64]
+LEAST_ALIVE = 0.5  # of the vehicle's cells
 NODES = 33  # values of the random effect that are simulated
 RTOL = 3e-4  # viabilities then agree with those at 1e-6 to within 2e-5
 Point = tuple[str, float]  # drug, nM
@@ -56,7 +57,16 @@ class Surface:
         self._typical = self._values.get(effect.quantity, float(problem.model.entity(effect.quantity).value or 0.0))
 
     def _asking(self, arm: Arm) -> Callable[[Cells], object]:
-        return lambda cells: viability(cells, arm, self._hours)
+        return lambda cells: self._viability(cells, arm)
+
+    def _viability(self, cells: Cells, arm: Arm) -> FloatArray:
+        """Live cells over those of the vehicle.
+
+        A sample of which the vehicle kills more than half cannot be screened.  Without the floor, samples of dying
+        cells would look resistant, for want of cells that the drug could kill.
+        """
+        vehicle = cells(arm.vehicle, "live", self._hours)
+        return np.asarray(cells(arm, "live", self._hours) / np.maximum(vehicle, LEAST_ALIVE))
 
     def at_nodes(self, sets: Mapping[str, FloatArray], rtol: float = RTOL) -> FloatArray:
         """Viability for parameter sets, shape ``(n_sets, n_points, n_nodes)``.
@@ -73,7 +83,7 @@ class Surface:
         lanes[self._quantity] = np.tile(self._typical * np.exp(self.nodes), count)
         with np.errstate(all="ignore"):
             answers = self._plan.run(lanes, rtol=rtol)
-            rows = np.array([viability(answers, arm, self._hours) for arm in self._arms])
+            rows = np.array([self._viability(answers, arm) for arm in self._arms])
         if not np.all(np.isfinite(rows)):
             failed = int(np.sum(~np.isfinite(rows)))
             raise SimulationError(f"{failed} of {rows.size} viabilities could not be simulated")

@@ -1,8 +1,9 @@
 """Tables of viability, well by well: three layouts in, checked `Well`s out.
 
 The layout of the project's own tables is ``drug,sample,screen,dose_nM,replicate,viability``; that of the screens
-``sample,lineage,screen,drug,conc_nM,replicate,signal,dmso_median,viability``; a table of means has ``wells`` in place of
-``replicate``.  Which one a file has is told by its columns.  Viability is over the vehicle wells of the same plate; doses are in nM.
+``sample,lineage,screen,drug,conc_nM,replicate,signal,dmso_median,viability``; a table of means has ``wells`` in place
+of ``replicate``.  Which one a file has is told by its columns.  Viability is over the vehicle wells of the same plate;
+doses are in nM.
 """
 
 from __future__ import annotations
@@ -107,7 +108,8 @@ def read_wells(path: str | Path, drugs: Sequence[str], *, lineage: str = "T-ALL"
             raise row.fault(dose_column, f"expected a dose above 0 nM, got {dose:g}")
         if not 0.0 <= viability <= LARGEST:
             raise row.fault("viability", f"expected a fraction of the vehicle, 0 to {LARGEST:g}, got {viability:g}")
-        key = (row.text("sample"), drug, row.text("screen"), f"{dose:.6g}", row.text("replicate") if layout is not MEANS else "1")
+        replicate = "1" if layout is MEANS else row.text("replicate")
+        key = (row.text("sample"), drug, row.text("screen"), f"{dose:.6g}", replicate)
         if key in seen:
             raise row.fault("replicate", f"{' '.join(key[:3])} at {dose:g} nM has replicate {key[-1]} twice")
         seen.add(key)

@@ -61,9 +61,9 @@ class Summary:
         same = self.top_dose[0] == self.top_dose[1]
         at = f"{self.top_dose[0]:g} nM" if same else "their highest doses"
         return (
-            f"EC50 median {middle} nM (IQR {low} to {high}; n = {counted} of {self.curves} curves{censored}); viability "
-            f"at {at} median {self.median_plateau:.2f} (IQR {self.plateau[1]:.2f} to {self.plateau[3]:.2f}, range "
-            f"{self.plateau[0]:.2f} to {self.plateau[4]:.2f})"
+            f"EC50 median {middle} nM (IQR {low} to {high}; n = {counted} of {self.curves} curves{censored}); "
+            f"viability at {at} median {self.median_plateau:.2f} (IQR {self.plateau[1]:.2f} to {self.plateau[3]:.2f}, "
+            f"range {self.plateau[0]:.2f} to {self.plateau[4]:.2f})"
         )
 
 
@@ -124,7 +124,9 @@ def _quartiles(values: list[float]) -> tuple[float, float, float]:
     def at(level: float) -> float:
         place = level * (len(ordered) - 1)
         low, share = int(place), place - int(place)
-        return ordered[low] if share == 0.0 else ordered[low] + share * (ordered[low + 1] - ordered[low])
+        if share == 0.0 or ordered[low] == ordered[low + 1]:
+            return ordered[low]
+        return ordered[low] + share * (ordered[low + 1] - ordered[low])
 
     return at(0.25), at(0.5), at(0.75)
 
@@ -190,8 +192,8 @@ def compared(cells: Cells) -> tuple[Comparison, ...]:
 
 
 _LACKS: Mapping[str, str] = {
-    "mk-2206": "kinase inhibitors kill in the model only through AKT, which MK-2206 blocks at 20 nM; what it does above "
-    "1 uM is off target and not in the model",
+    "mk-2206": "the model has it on AKT alone, which is blocked at tens of nM and kills nothing by itself; what it "
+    "does above 1 uM is off target and not in the model",
     "dactolisib": "the model has no death but that by BIM and PUMA, and none of what blocking mTOR does to growth",
     "venetoclax": "the parental line of the model does not live on BCL-2 alone, as many of the samples do",
 }
