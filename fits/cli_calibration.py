@@ -26,13 +26,19 @@ def add(command: Command) -> None:
         "kinetics fit problem.yaml --json > result.json",
     )  # fmt: skip
     _problem(fit)
-    fit.add_argument("--starts", type=int, default=10, metavar="N", help="how many starts there shall be (10)")
+    fit.add_argument(
+        "--starts", type=int, default=None, metavar="N", help="how many starts there shall be (10; 3 over samples)"
+    )
     fit.add_argument("--seed", type=int, default=0, metavar="N", help="start i depends on the seed and i alone (0)")
     fit.add_argument(
         "--workers", type=int, default=1, metavar="N",
         help="processes (1: this one); from 2 on, a start that crashes or hangs costs itself only",
     )  # fmt: skip
     fit.add_argument("--store", metavar="FILE", help="keep every finished start; the same command goes on from it")
+    fit.add_argument(
+        "--write-calibrated", action="store_true",
+        help="for a problem over samples (random_effects): write calibrated.json beside its file, for predictions",
+    )  # fmt: skip
     search = fit.add_argument_group("the search")
     search.add_argument(
         "--sampling", default="latin-hypercube", choices=("latin-hypercube", "sobol", "prior"),

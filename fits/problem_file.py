@@ -25,6 +25,7 @@ from fits.petab.files import Folder, read_yaml
 from fits.petab.tables import Row, read_table
 from fits.priors import Prior
 from fits.problem import Distribution, Problem
+from fits.problem_nodes import MOST_ITEMS, Node, as_number, merged, shown
 from fits.reported import ReportedCurve, read_curve
 from fits.terms import Hinge, ReportedNumber
 from kinetics import catalogue
@@ -36,7 +37,7 @@ from kinetics.observable import Readout
 from kinetics.units import Quantity, doses, factor, quantity
 
 FORMAT = "dose-response 1"
-MOST_ITEMS = 1_000  # entries of a list or mapping in a problem file
+RANDOM = "random_effects"  # the key that makes a problem one over samples
 _PETAB = ("format_version", "parameter_file", "parameter_files", "problems")
 
 
@@ -135,132 +136,15 @@ class ProblemDescription:
         return join_problems(self.id, made, self.terms, self.notes)
 
 
-# --- one key after the other -----------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Node:
-    """A mapping in a problem file, and where it stands; every key must be known."""
-
-    file: str
-    path: str
-    content: Mapping[str, Any]
-
-    def where(self, key: str = "") -> str:
-        full = ".".join(part for part in (self.path, key) if part)
-        return f"{self.file}: {full}" if full else self.file
-
-    def fault(self, key: str, expected: str, got: object) -> InputError:
-        return InputError(f"{self.where(key)}: expected {expected}, got {_shown(got)}")
-
-    def known(self, *keys: str) -> None:
-        for key in self.content:
-            if key not in keys:
-                near = difflib.get_close_matches(key, keys, n=1, cutoff=0.5)
-                hint = f"did you mean {near[0]!r}?" if near else f"expected one of: {', '.join(keys)}"
-                raise InputError(f"{self.where()}: there is no key {key!r}; {hint}")
-
-    def text(self, key: str, default: str | None = None, what: str = "text") -> str:
-        value = self.content.get(key)
-        if value is None and default is not None:
-            return default
-        if isinstance(value, bool) or not isinstance(value, str | int | float) or not str(value).strip():
-            raise self.fault(key, what, value)
-        return " ".join(str(value).split())
-
-    def texts(self, key: str) -> tuple[str, ...]:
-        value = self.content.get(key)
-        if value is None:
-            return ()
-        if isinstance(value, str):
-            value = [value]
-        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-            raise self.fault(key, "text or a list of texts", value)
-        return tuple(" ".join(item.split()) for item in value)
-
-    def number(self, key: str, default: float | None = None) -> float:
-        value = self.content.get(key)
-        if value is None and default is not None:
-            return default
-        found = _number(value)
-        if found is None:
-            raise self.fault(key, "a number", value)
-        return found
-
-    def node(self, key: str, default: Mapping[str, Any] | None = None) -> _Node:
-        value = self.content.get(key)
-        if value is None and default is not None:
-            value = default
-        if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
-            raise self.fault(key, "a mapping of names", value)
-        if len(value) > MOST_ITEMS:
-            raise self.fault(key, f"at most {MOST_ITEMS} entries", f"{len(value)}")
-        return _Node(self.file, ".".join(part for part in (self.path, key) if part), value)
-
-    def nodes(self, key: str) -> list[_Node]:
-        value = self.content.get(key)
-        if value is None:
-            return []
-        if isinstance(value, Mapping):
-            value = [value]
-        if not isinstance(value, list) or not all(isinstance(item, Mapping) for item in value):
-            raise self.fault(key, "a list of mappings", value)
-        if len(value) > MOST_ITEMS:
-            raise self.fault(key, f"at most {MOST_ITEMS} entries", f"{len(value)}")
-        path = ".".join(part for part in (self.path, key) if part)
-        return [_Node(self.file, f"{path}[{i}]", item) for i, item in enumerate(value)]
-
-    def choice(self, key: str, among: Mapping[str, Any], default: str) -> Any:
-        found = self.text(key, default)
-        if found not in among:
-            raise UnknownName(key, found, among, self.where())
-        return among[found]
-
-    def changes(self, key: str) -> dict[str, float | str]:
-        """What is set: numbers in the model's units, or texts such as ``3 uM``."""
-        found: dict[str, float | str] = {}
-        for name, value in self.node(key, {}).content.items():
-            number = _number(value)
-            if number is None and not isinstance(value, str):
-                raise self.fault(f"{key}.{name}", "a number or text such as '3 uM'", value)
-            found[name] = value if number is None else number
-        return found
-
-    def meaning(self, key: str, error: KineticsError) -> InputError:
-        """An error that something further down raised, with the place in the file in front."""
-        return InputError(f"{self.where(key)}: {error}")
-
-
-def _number(value: object) -> float | None:
-    """A finite number; YAML reads ``1e6`` as text, so text that is a number counts."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
-    try:
-        found = float(value)
-    except (ValueError, OverflowError):
-        return None
-    return found if math.isfinite(found) else None
-
-
-def _shown(value: object) -> str:
-    return "nothing" if value is None else repr(value)[:60]
-
-
-def _merged(base: object, changes: object) -> object:
-    """Mappings are merged key by key, anything else is replaced; null takes a key out."""
-    if not isinstance(base, Mapping) or not isinstance(changes, Mapping):
-        return changes
-    found = {key: value for key, value in base.items() if not (key in changes and changes[key] is None)}
-    for key, value in changes.items():
-        if value is not None:
-            found[key] = _merged(base.get(key), value)
-    return found
-
-
 # --- the file --------------------------------------------------------------------------------------------------
 
 
-def _read(content: Mapping[str, Any], file: Path, case: str, trusted: bool) -> ProblemDescription:
+def top_of(content: Mapping[str, Any], file: Path, case: str) -> tuple[Node, dict[str, Node]]:
+    """A problem file with the changes of a case, and all of its cases by name.
+
+    Raises:
+        InputError, UnknownName: it is of another format, or there is no such case.
+    """
     name = file.name
     if "format" not in content:
         raise InputError(
@@ -268,25 +152,35 @@ def _read(content: Mapping[str, Any], file: Path, case: str, trusted: bool) -> P
             f"neither; the file has {', '.join(list(content)[:8]) or 'nothing'}"
         )
     if content["format"] != FORMAT:
-        raise InputError(f"{name}: format: expected {FORMAT!r}, got {_shown(content['format'])}")
-    top = _Node(name, "", content)
+        raise InputError(f"{name}: format: expected {FORMAT!r}, got {shown(content['format'])}")
+    top = Node(name, "", content)
     cases = {key: top.node("cases").node(key) for key in top.node("cases", {}).content}
     if case:
         if case not in cases:
             raise UnknownName("case", case, cases, name)
         overrides = {key: value for key, value in cases[case].content.items() if key != "title"}
-        merged = _merged({key: value for key, value in content.items() if key != "cases"}, overrides)
-        assert isinstance(merged, Mapping)
-        top = _Node(f"{name} ({case})", "", merged)
+        overlaid = merged({key: value for key, value in content.items() if key != "cases"}, overrides)
+        assert isinstance(overlaid, Mapping)
+        top = Node(f"{name} ({case})", "", overlaid)
+    return top, cases
+
+
+def _read(content: Mapping[str, Any], file: Path, case: str, trusted: bool) -> ProblemDescription:
+    top, cases = top_of(content, file, case)
+    if RANDOM in content:
+        raise InputError(
+            f"{file.name}: a problem with {RANDOM!r} is one over samples; 'kinetics fit' fits it, and "
+            "fits.population.read_population reads it"
+        )
     top.known(
         "format", "id", "title", "source", "notes", "model", "variant", "values", "protocols", "data", "parameters",
         "terms", "cases",
     )  # fmt: skip
-    folder = Folder(file.parent, name)
-    model = _model(top, folder, trusted)
+    folder = Folder(file.parent, file.name)
+    model = read_model(top, folder, trusted)
     named, estimated = top.node("protocols"), top.node("parameters")
     protocols = {key: _protocol(named.node(key), model) for key in named.content}
-    parameters = {key: _parameter(estimated.node(key), key, model) for key in estimated.content}
+    parameters = {key: read_parameter(estimated.node(key), key, model) for key in estimated.content}
     data = tuple(_data(node, model, protocols, parameters, folder) for node in top.nodes("data"))
     if not data:
         raise top.fault("data", "at least one table", top.content.get("data"))
@@ -305,7 +199,8 @@ def _read(content: Mapping[str, Any], file: Path, case: str, trusted: bool) -> P
     )
 
 
-def _model(top: _Node, folder: Folder, trusted: bool) -> Model:
+def read_model(top: Node, folder: Folder, trusted: bool) -> Model:
+    """The model of a problem file, with the variant and the values it states."""
     name = top.text("model", what="the name of a bundled model, or an SBML or Antimony file beside this one")
     try:
         if name in {entry.name for entry in catalogue.models()}:
@@ -330,7 +225,7 @@ def _model(top: _Node, folder: Folder, trusted: bool) -> Model:
     return model
 
 
-def _protocol(node: _Node, model: Model) -> DoseProtocol:
+def _protocol(node: Node, model: Model) -> DoseProtocol:
     """A named protocol: of the catalogue, or steps, target and read-out."""
     node.known("protocol", "steps", "target", "set", "everywhere", "readout", "at", "fold_over", "percent_of",
                "percent_inhibition", "percent_of_maximum", "doses")  # fmt: skip
@@ -365,7 +260,7 @@ def _protocol(node: _Node, model: Model) -> DoseProtocol:
         raise node.meaning("", error) from None
 
 
-def _doses(node: _Node) -> tuple[Quantity, ...]:
+def _doses(node: Node) -> tuple[Quantity, ...]:
     """Doses of a simulated curve; the data bring their own."""
     given = node.content.get("doses")
     if given is None:
@@ -377,10 +272,11 @@ def _doses(node: _Node) -> tuple[Quantity, ...]:
     return doses(inner.text("lowest"), inner.text("highest"), per_decade=int(inner.number("per_decade", 4.0)))
 
 
-def _parameter(node: _Node, name: str, model: Model) -> Parameter:
+def read_parameter(node: Node, name: str, model: Model) -> Parameter:
+    """An estimated parameter of the model: ``bounds`` and what else a problem file may say of it."""
     node.known("bounds", "scale", "unit", "prior", "nominal", "name", "why")
     bounds = node.content.get("bounds")
-    ends = [_number(end) for end in bounds] if isinstance(bounds, list) and len(bounds) == 2 else []
+    ends = [as_number(end) for end in bounds] if isinstance(bounds, list) and len(bounds) == 2 else []
     if len(ends) != 2 or ends[0] is None or ends[1] is None:
         raise node.fault("bounds", "two numbers such as [0.02, 0.8]", bounds)
     scale: Scale = node.choice("scale", {item.value: item for item in Scale}, "log10")
@@ -403,11 +299,11 @@ def _parameter(node: _Node, name: str, model: Model) -> Parameter:
         raise node.meaning("", error) from None
 
 
-def _prior(node: _Node) -> Prior:
+def _prior(node: Node) -> Prior:
     inner = node.node("prior")
     inner.known("family", "parameters", "scale")
     values = inner.content.get("parameters")
-    numbers = [_number(value) for value in values] if isinstance(values, list) else []
+    numbers = [as_number(value) for value in values] if isinstance(values, list) else []
     if not numbers or any(number is None for number in numbers):
         raise inner.fault("parameters", "a list of numbers", values)
     plain = tuple(number for number in numbers if number is not None)
@@ -415,7 +311,7 @@ def _prior(node: _Node) -> Prior:
 
 
 def _data(
-    node: _Node,
+    node: Node,
     model: Model,
     protocols: Mapping[str, DoseProtocol],
     parameters: Mapping[str, Parameter],
@@ -449,15 +345,15 @@ def _data(
     )
 
 
-def _given(node: _Node, key: str) -> Any:
+def _given(node: Node, key: str) -> Any:
     """``estimate`` and the like, a number, or ``[lower, upper]``."""
     value = node.content.get(key)
     if isinstance(value, list):
-        ends = [_number(end) for end in value[:2]]
+        ends = [as_number(end) for end in value[:2]]
         if len(value) not in (2, 3) or None in ends:
             raise node.fault(key, "two bounds, as [lower, upper] or [lower, upper, log10]", value)
         return (*ends, *value[2:])
-    number = _number(value)
+    number = as_number(value)
     if number is not None:
         return number
     if not isinstance(value, str):
@@ -465,7 +361,7 @@ def _given(node: _Node, key: str) -> Any:
     return value
 
 
-def _named(protocols: Mapping[str, DoseProtocol], name: object, node: _Node, key: str) -> DoseProtocol:
+def _named(protocols: Mapping[str, DoseProtocol], name: object, node: Node, key: str) -> DoseProtocol:
     if not isinstance(name, str) or name not in protocols:
         raise UnknownName("protocol", str(name), protocols, node.where(key))
     return protocols[name]
@@ -476,12 +372,12 @@ def _named(protocols: Mapping[str, DoseProtocol], name: object, node: _Node, key
 _TERM = ("id", "kind", "number", "curve", "reference", "dose", "value", "error", "lower", "upper", "width", "source")
 
 
-def _terms(top: _Node, protocols: Mapping[str, DoseProtocol], folder: Folder) -> Iterable[ReportedNumber | Hinge]:
+def _terms(top: Node, protocols: Mapping[str, DoseProtocol], folder: Folder) -> Iterable[ReportedNumber | Hinge]:
     """Terms that stand in the file, or in tables it names."""
     given = top.content.get("terms")
     if isinstance(given, str):
         for row in read_table(folder.file(given, "terms"), ("id", "number", "curve")):
-            yield _term(_Node(row.where(), "", _cells(row)), protocols)
+            yield _term(Node(row.where(), "", _cells(row)), protocols)
         return
     for node in top.nodes("terms"):
         yield _term(node, protocols)
@@ -491,7 +387,7 @@ def _cells(row: Row) -> dict[str, str]:
     return {column: text for column, text in row.cells.items() if text}
 
 
-def _term(node: _Node, protocols: Mapping[str, DoseProtocol]) -> ReportedNumber | Hinge:
+def _term(node: Node, protocols: Mapping[str, DoseProtocol]) -> ReportedNumber | Hinge:
     node.known(*_TERM)
     kind = node.choice("kind", {"number": ReportedNumber, "hinge": Hinge}, "number")
     reference = node.content.get("reference")

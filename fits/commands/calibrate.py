@@ -20,6 +20,7 @@ from fits.commands.common import (
 from fits.evaluation import Objective
 from fits.gradient_check import GradientCheck, inexact_of
 from fits.optimise import FitInterrupted, fit
+from fits.population.problem import has_random_effects
 from fits.problem import Problem
 from fits.result import FitResult
 from fits.search import Limits
@@ -30,6 +31,7 @@ from kinetics.engine import Solver
 from kinetics.errors import InputError
 
 INTERRUPTED = 130
+STARTS = 10
 
 
 # --- check --------------------------------------------------------------------------------------------------
@@ -86,6 +88,12 @@ def fit_command(args: argparse.Namespace) -> int:
     """Estimate parameters; 0 done, 1 no start succeeded."""
     if args.workers < 1:
         raise InputError(f"--workers must be at least 1, got {args.workers}")
+    if has_random_effects(args.problem):
+        from fits.commands.population import fit_samples
+
+        return fit_samples(args)
+    if args.write_calibrated:
+        raise InputError("--write-calibrated is for problems over samples; use --store or --json here")
     check_table(args)
     given = {name: getattr(args, name) for name in ("rtol", "atol") if getattr(args, name) is not None}
     solver = Solver(**given)  # refuses tolerances that cannot be
@@ -97,7 +105,7 @@ def fit_command(args: argparse.Namespace) -> int:
     try:
         result = fit(
             objective,
-            n_starts=args.starts,
+            n_starts=STARTS if args.starts is None else args.starts,
             seed=args.seed,
             design=StartDesign(Sampling(args.sampling), args.candidates),
             limits=_limits(args),
