@@ -277,8 +277,8 @@ def test_laboratory_agrees_with_plain_roadrunner(model, arm):
     runner["death_on"] = 1.0
     table = runner.simulate(times=[0.0, 24.0, 72.0], selections=["time", "live", "BIM_total", "[BIM]"])
     lab = Laboratory(model)
-    for column, quantity in enumerate(("live", "BIM_total", "BIM"), start=1):
-        found = lab(arm, quantity, (0.0, 24.0, 72.0))
+    for column, name in enumerate(("live", "BIM_total", "BIM"), start=1):
+        found = lab(arm, name, (0.0, 24.0, 72.0))
         assert found.shape == (1, 3)
         assert_allclose(found[0], table[:, column], rtol=2e-5)  # the output grid alone moves 2.5e-6
 
