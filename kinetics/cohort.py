@@ -12,7 +12,7 @@ True
 
 How the EC50 of IL-7 varies between donors whose receptor numbers do (docs/how-to/cohorts.md)::
 
-    protocol = DoseProtocol("IL7", doses("1 pg/ml", "100 ng/ml", 13), Readout.at("pSTAT5_total", "30 min"))
+    protocol = DoseProtocol("IL7", doses("1 pg/ml", "100 ng/ml"), Readout.at("pSTAT5_total", "30 min"))
     curves = donors.run(Model.load("il7_stat5_imatinib"), protocol)
     curves.summary()["ec50"].describe()
 """

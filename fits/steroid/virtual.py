@@ -20,6 +20,7 @@ from kinetics.distributions import Categorical, LogNormal
 from kinetics.model import Model
 
 Indices = npt.NDArray[np.intp]
+FEWEST = 0.01  # of the cells: where fewer live with vehicle alone, there is nothing to count, and the ratio is noise
 
 
 @functools.cache
@@ -52,7 +53,7 @@ def samples() -> Cohort:
 
 @dataclass(frozen=True, eq=False)
 class Virtual:
-    """What the virtual samples show."""
+    """What the virtual samples show; NaN where vehicle alone leaves next to no cells, or integration failed."""
 
     mutation: npt.NDArray[np.str_]  # (n,), class of each
     prednisolone: FloatArray  # (n,), viability
@@ -85,16 +86,19 @@ def simulate_samples(model: Model, overrides: Mapping[str, float] | None = None,
     with_il7 = Arm().given(IL7=il7(niche["IL7_ng_per_ml"]), Dexamethasone=niche["dexamethasone_nM"])
     ruxolitinib = with_il7.given(Ruxolitinib=niche["ruxolitinib_nM"])
 
+    def counted(cells: Cells, arm: Arm, hours: float) -> FloatArray:
+        return np.where(cells(arm.vehicle, "live", hours) >= FEWEST, viability(cells, arm, hours), np.nan)
+
     def points(cells: Cells) -> list[FloatArray]:
         return [
-            viability(cells, alone, steroid["hours"]),
-            viability(cells, with_il7, niche["hours"]),
-            viability(cells, ruxolitinib, niche["hours"]),
+            counted(cells, alone, steroid["hours"]),
+            counted(cells, with_il7, niche["hours"]),
+            counted(cells, ruxolitinib, niche["hours"]),
         ]
 
     def curve(cells: Cells) -> FloatArray:
         arms = [Arm().given(Dexamethasone=dose) for dose in dexamethasone["nM"]]
-        return np.stack([viability(cells, arm, dexamethasone["hours"]) for arm in arms], axis=1)
+        return np.stack([counted(cells, arm, dexamethasone["hours"]) for arm in arms], axis=1)
 
     few = {name: values[: dexamethasone["curves"]] for name, values in sets.items()}
     prednisolone, rescued, inhibited = points(Plan(batch, requests(points)).run(sets, rtol=rtol))
