@@ -192,6 +192,7 @@ def _card(verdict: Verdict) -> str:
     rows = (
         ("Found", _e(verdict.value)),
         ("Criterion", _e(claim.criterion)),
+        ("Holds in", _e("; ".join(share.words() for share in verdict.shares.values()))),
         (
             "How",
             _e(". ".join(part for part in (claim.how.value.capitalize() if claim.how else "", claim.why_how) if part)),

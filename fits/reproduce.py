@@ -348,6 +348,7 @@ def _claim_lines(verdict: Verdict) -> str:
         ("", f"{claim.statement}  [{claim.priority}, {how}]"),
         ("found: ", verdict.value),
         ("criterion: ", claim.criterion),
+        ("holds in: ", "; ".join(share.words() for share in verdict.shares.values())),
         ("note: ", verdict.explanation),
     ]
     lines = []

@@ -17,8 +17,8 @@ from fits.claims.bench import PAPER, Assay, Bench
 from fits.claims.checking import bundled_models, check
 from fits.claims.ledger import How, declared_ranges, find_claim, ledger
 from fits.claims.registry import checks
-from fits.claims.verdict import Status, Verdict
-from kinetics.errors import UnknownName
+from fits.claims.verdict import Share, Status, Verdict
+from kinetics.errors import InputError, UnknownName
 
 CLAIMS = Path(__file__).parents[1].parent / "shared" / "science" / "claims.csv"
 REQUIRED = (*(f"B{number:02}" for number in range(1, 11)), "B23", "X04", "X05", "X06")
@@ -165,7 +165,7 @@ def test_unanswered_claims_say_why(verdicts: dict[str, Verdict]):
 
 
 def test_json_has_the_agreed_keys(verdicts: dict[str, Verdict]):
-    keys = ["id", "priority", "statement", "status", "how", "value", "criterion", "source"]
+    keys = ["id", "priority", "statement", "status", "how", "value", "criterion", "source", "shares"]
     for verdict in verdicts.values():
         said = verdict.to_dict()
         assert list(said) == keys
@@ -291,6 +291,24 @@ def test_verdicts_travel_to_workers(verdicts: dict[str, Verdict]):
     again = pickle.loads(pickle.dumps(verdicts["B03"]))
     assert again.to_dict() == verdicts["B03"].to_dict()
     assert again.numbers == verdicts["B03"].numbers
+    shared = verdicts["B03"].with_shares({"draws": Share(3, 4, "draws")})
+    assert pickle.loads(pickle.dumps(shared)).shares == shared.shares
+
+
+def test_shares_travel_with_the_verdict(verdicts: dict[str, Verdict]):
+    """A second kind is added, one of the same kind replaced; words and JSON say how many of how many."""
+    verdict = verdicts["B03"].with_shares({"draws": Share(1, 3, "draws"), "ensemble": Share(50, 50, "accepted sets")})
+    again = verdict.with_shares({"draws": Share(1423, 2000, "log-uniform draws over the declared ranges")})
+    assert list(again.shares) == ["draws", "ensemble"]
+    assert again.shares["draws"].words() == "1423 of 2000 log-uniform draws over the declared ranges (71 %)"
+    assert again.to_dict()["shares"]["draws"]["fraction"] == 1423 / 2000
+    assert verdicts["B03"].to_dict()["shares"] == {}
+
+
+@pytest.mark.parametrize(("holding", "of"), [(-1, 3), (4, 3), (0, 0)])
+def test_a_share_is_a_share(holding: int, of: int):
+    with pytest.raises(InputError, match=f"got {holding} of {of}"):
+        Share(holding, of, "draws")
 
 
 def test_bundled_models_are_those_of_the_catalogue():

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from fits import report
-from fits.claims.verdict import Status, Verdict
+from fits.claims.verdict import Share, Status, Verdict
 from fits.reproduce import Reproduction, reproduce
 from kinetics.errors import InputError
 
@@ -72,6 +72,14 @@ def test_every_claim_is_there_with_what_belongs_to_it(reproduction, page):
             assert " ".join(part.split()) in said, verdict.claim.id
     answered = [verdict for verdict in reproduction.verdicts if verdict.answered]
     assert len(page.all("article")) == len(answered)
+
+
+def test_shares_are_on_the_card_of_their_claim(reproduction):
+    share = Share(12, 34, "sets <of> this test")
+    verdicts = tuple(v.with_shares({"draws": share}) if v.claim.id == "B03" else v for v in reproduction.verdicts)
+    said = report.page(replace(reproduction, verdicts=verdicts))
+    assert said.count("<dt>Holds in</dt>") == 1
+    assert "12 of 34 sets &lt;of&gt; this test (35 %)" in said[said.index('id="claim-B03"') :].split("</article>")[0]
 
 
 def test_failures_come_first(reproduction, text):

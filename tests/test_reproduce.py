@@ -14,7 +14,7 @@ from numpy.testing import assert_allclose
 
 import kinetics as kin
 from fits.claims.ledger import ledger
-from fits.claims.verdict import Status
+from fits.claims.verdict import Share, Status
 from fits.reproduce import Reproduction, measured_points, reproduce
 from kinetics.errors import InputError
 
@@ -105,8 +105,17 @@ def test_json_is_a_list_with_one_object_per_claim(found: Reproduction):
     said = json.loads(found.to_json())
     assert [item["id"] for item in said] == [claim.id for claim in ledger()]
     assert {tuple(item) for item in said} == {
-        ("id", "priority", "statement", "status", "how", "value", "criterion", "source")
+        ("id", "priority", "statement", "status", "how", "value", "criterion", "source", "shares")
     }
+
+
+def test_shares_are_in_the_table_and_in_the_json(found: Reproduction):
+    share = Share(12, 34, "sets for this test")
+    verdicts = tuple(v.with_shares({"draws": share}) if v.claim.id == "B03" else v for v in found.verdicts)
+    shown = replace(found, verdicts=verdicts)
+    assert shown.table().count("holds in: 12 of 34 sets for this test (35 %)") == 1
+    said = {item["id"]: item["shares"] for item in json.loads(shown.to_json())}
+    assert said["B03"]["draws"] == {"holding": 12, "of": 34, "fraction": 12 / 34, "what": "sets for this test"}
 
 
 def test_exit_status_follows_core_claims_alone(found: Reproduction):
