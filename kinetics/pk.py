@@ -101,7 +101,9 @@ class OralDosing:
         fraction = np.asarray(self.unbound_fraction, dtype=float)
         if not np.all((fraction > 0.0) & (fraction <= 1.0)):
             raise InputError(f"an unbound fraction needs 0 < value <= 1, got {self.unbound_fraction!r}")
-        _distinct("absorption", np.asarray(self.absorption, dtype=float), np.asarray(self.elimination, dtype=float)[None])
+        _distinct(
+            "absorption", np.asarray(self.absorption, dtype=float), np.asarray(self.elimination, dtype=float)[None]
+        )
 
     @classmethod
     def from_clearance(

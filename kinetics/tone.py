@@ -115,7 +115,9 @@ def _held(model: Model) -> Model:
     return model.with_values(cell_density=_DENSITY, fu=1.0)
 
 
-def response(model: Model, cells: str, *, parameters: Mapping[str, float] | None = None, solver: Solver | None = None) -> Response:
+def response(
+    model: Model, cells: str, *, parameters: Mapping[str, float] | None = None, solver: Solver | None = None
+) -> Response:
     """The steady response of one subset.
 
     Args:
@@ -283,5 +285,7 @@ def pSTAT5_while_moving(
     step = dosing.interval / pieces
     times = [f"{(doses - 1) * dosing.interval + (k + 1) * step!r} h" for k in range(pieces)]
     given = {**_allowed(model, parameters), **_receptors(model, cells)}
-    found = simulate(_held(model), Experiment([before, *course.periods]), times, ["pSTAT5_fraction"], solver=solver, parameters=given)
+    found = simulate(
+        _held(model), Experiment([before, *course.periods]), times, ["pSTAT5_fraction"], solver=solver, parameters=given
+    )
     return np.asarray(found["pSTAT5_fraction"], dtype=float)

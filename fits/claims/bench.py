@@ -7,8 +7,9 @@ because most claims read the same few curves.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from fits.claims.ledger import MODELS
 from kinetics import catalogue
 from kinetics.errors import InputError, UnknownName
 
+T = TypeVar("T")
 DRUG = "3 uM"
 PAPER = (("24 h", DRUG), ("1 h", "0 uM"))  # imatinib, then 1 h in serum-free medium without it
 NO_WASH = (("25 h", DRUG),)
@@ -79,6 +81,7 @@ class Bench:
     ) -> None:
         self.models, self.parameters, self.solver = dict(models), dict(parameters or {}), solver
         self._curves: dict[Assay, kin.DoseResponseCurve] = {}
+        self._kept: dict[str, Any] = {}
 
     def model(self, key: str) -> kin.Model:
         """The model with that short name (``"M1"``).
@@ -118,6 +121,13 @@ class Bench:
                 parameters=self.settings(assay.cells, dict(assay.values)),
             )
         return self._curves[assay]
+
+    def kept(self, what: str, make: Callable[[], T]) -> T:
+        """What several claims read, computed when first asked for; ``what`` names it."""
+        if what not in self._kept:
+            self._kept[what] = make()
+        found: T = self._kept[what]
+        return found
 
     def value(self, assay: Assay, dose: float) -> float:
         """The response at one of the doses of an assay, in its dose unit."""

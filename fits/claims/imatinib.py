@@ -14,6 +14,7 @@ from dataclasses import replace
 import numpy as np
 
 import kinetics as kin
+from fits.claims import homeostasis
 from fits.claims.bench import DRUG, NEVER, NO_WASH, PAPER, TREATED, WASH_24H, Assay, Bench, at_dose, fold, ratio
 from fits.claims.ledger import find_claim
 from fits.claims.registry import Finding, answers
@@ -187,6 +188,11 @@ def _erk_losses(bench: Bench, limits: Numbers) -> tuple[bool, str, dict[str, flo
     return holds, text, numbers
 
 
+def erk_left(bench: Bench) -> float:
+    """ppERK after the protocol of B08 at the half-maximal TCR input, imatinib over vehicle."""
+    return 1.0 - _erk_losses(bench, find_claim("B08").thresholds)[2]["loss_half_maximal"]
+
+
 @answers("B08")
 def lowers_erk(bench: Bench, limits: Numbers) -> Finding:
     """Imatinib lowers ppERK after a suboptimal TCR input, less so after a strong one."""
@@ -224,7 +230,8 @@ def tcr_potency(bench: Bench, limits: Numbers) -> Finding:
 
 @answers("B11")
 def supports_bcl2(bench: Bench, limits: Numbers) -> Finding:
-    """BCL2 rises with IL-7 below 1 ng/ml over 24-72 h, and imatinib that stays in the medium lowers it."""
+    """BCL2 rises with IL-7 below 1 ng/ml over 24-72 h, imatinib that stays in the medium lowers it, and death follows."""
+    follows, said, rates = homeostasis.deaths(bench)
     doses = tuple(f"{dose:g} ng/ml" for dose in (0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 0.9))
     numbers: dict[str, float] = {}
     holds = True
@@ -244,7 +251,7 @@ def supports_bcl2(bench: Bench, limits: Numbers) -> Finding:
         f"{numbers[f'fold_{hours}h']:.3g} and {numbers[f'fold_drug_{hours}h']:.3g} at {hours} h"
         for hours in (24, 48, 72)
     )
-    return Finding(holds, text, numbers)
+    return Finding(holds and follows, f"{text}; {said}", {**numbers, **rates})
 
 
 @answers("B23")
@@ -301,9 +308,9 @@ def receptor_half_life(bench: Bench, limits: Numbers) -> Finding:
 
 @answers("X06")
 def ladder(bench: Bench, limits: Numbers) -> Finding:
-    """EC50 of BCL2 at 48 h over that of pSTAT5 at 30 min, the first two steps of the ladder, by cells and density.
+    """EC50 of BCL2 at 48 h over that of pSTAT5 at 30 min, and of proliferation over that of BCL2, by cells and density.
 
-    The ladder was seen in CD8 cells, so these are scored; CD4 cells are shown beside them.
+    The ladder was seen in CD8 cells, so these are scored; CD4 cells are shown beside them for the first step.
     """
     found: dict[tuple[str, float], float] = {}
     numbers: dict[str, float] = {}
@@ -320,4 +327,6 @@ def ladder(bench: Bench, limits: Numbers) -> Finding:
         f"{cells} " + ", ".join(f"{value:.3g}" for (which, _), value in found.items() if which == cells)
         for cells in ("CD8", "CD4")
     )
-    return Finding(holds, f"{text}; the proliferation step needs another model", numbers)
+    bcl2 = {density: numbers[f"ec50_BCL2_CD8_{density:.0e}"] for density in (5e5, 1e6, 2e6)}
+    further, said, more = homeostasis.proliferation_step(bench, bcl2, limits)
+    return Finding(holds and further, f"{text}; {said}", {**numbers, **more})

@@ -110,14 +110,24 @@ class DeclaredRange:
     lower: float  # in the model's unit
     upper: float
     why: str
+    label: str = ""  # how far the range itself can be trusted; "" where the reason says it
+
+
+_RANGES = {"il7_stat5_imatinib": "ranges.toml", "tcell_homeostasis": "ranges_tcell.toml"}
 
 
 @functools.cache
-def declared_ranges() -> Mapping[str, DeclaredRange]:
-    """By parameter of the IL-7 model; what `How` refers to."""
-    text = resources.files("fits.claims").joinpath("ranges.toml").read_text(encoding="utf-8")
+def declared_ranges(model: str = "il7_stat5_imatinib") -> Mapping[str, DeclaredRange]:
+    """By parameter of a model; what `How` refers to.  Those of the T-cell model include the exposures it is run at.
+
+    Raises:
+        UnknownName: no ranges are declared for that model.
+    """
+    if model not in _RANGES:
+        raise UnknownName("model", model, _RANGES, "the declared ranges")
+    text = resources.files("fits.claims").joinpath(_RANGES[model]).read_text(encoding="utf-8")
     found = {}
     for name, row in tomllib.loads(text).items():
         lower, upper = row["range"]
-        found[name] = DeclaredRange(float(lower), float(upper), row["why"])
+        found[name] = DeclaredRange(float(lower), float(upper), row["why"], row.get("label", ""))
     return MappingProxyType(found)
