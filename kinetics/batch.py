@@ -223,7 +223,7 @@ class Batch:
             for a, c in zip(_A, _C, strict=True):
                 moved = y + _combined(a, stages) if any(a) else y
                 force = (rates(moved) if any(a) else first) + _combined(c, stages) / step
-                stages.append(np.einsum("nij,jn->in", inverse, force))
+                stages.append(np.matmul(inverse, force.T[:, :, None])[:, :, 0].T)
             new = y + _combined(_M, stages)
             scale = atol + rtol * np.maximum(np.abs(y), np.abs(new))
             errors = np.max(np.abs(stages[-1]) / scale, axis=0)

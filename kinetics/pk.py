@@ -140,9 +140,8 @@ class OralDosing:
     @property
     def one(self) -> Exponentials:
         """Total plasma concentration after one dose: Bateman's equation."""
-        rise, ka, ke = np.broadcast_arrays(
-            *(np.asarray(value, dtype=float) for value in (self.rise, self.absorption, self.elimination))
-        )
+        fields = (self.rise, self.absorption, self.elimination, self.unbound_fraction)
+        rise, ka, ke, _ = np.broadcast_arrays(*(np.asarray(value, dtype=float) for value in fields))
         weight = rise * ka / (ka - ke)
         return Exponentials(np.stack((weight, -weight)), np.stack((ke, ka)))
 

@@ -29,14 +29,13 @@ Numbers = tcells.Numbers
 Criterion = Callable[[Numbers, Limits], BoolArray]
 CD8 = ("naive_CD8", "memory_CD8")
 NEEDING_TCR = ("naive_CD4", "memory_CD4", "naive_CD8")  # memory CD8 cells are independent of TCR contact
-CULTURE_DENSITIES = (5e5, 1e6, 2e6)  # cells/ml
 T = TypeVar("T")
 
 
 # ---- what the bench gives --------------------------------------------------------------------------------
 
 
-def _kept(bench: Bench, what: str, make: Callable[[], T]) -> T:
+def kept(bench: Bench, what: str, make: Callable[[], T]) -> T:
     """Compute once per bench."""
     return bench.kept(f"tcells: {what}", make)
 
@@ -47,7 +46,7 @@ def setting_of(bench: Bench) -> Setting:
     Raises:
         NotAnswered: one of the two models is missing.
     """
-    return _kept(
+    return kept(
         bench, "setting", lambda: make_setting(bench.model("M1"), bench.model("M3"), bench.parameters, bench.solver)
     )
 
@@ -87,8 +86,8 @@ def _runs(bench: Bench) -> EngineRuns:
     return EngineRuns(bench.model("M3"), bench.solver)
 
 
-def _batch(bench: Bench) -> Batch:
-    return _kept(bench, "batch", lambda: Batch(bench.model("M3")))
+def batch_of(bench: Bench) -> Batch:
+    return kept(bench, "batch", lambda: Batch(bench.model("M3")))
 
 
 def _cohort(bench: Bench) -> tuple[Numbers, Patient]:
@@ -101,28 +100,28 @@ def _cohort(bench: Bench) -> tuple[Numbers, Patient]:
             )
         return numbers, main
 
-    return _kept(bench, "cohort", make)
+    return kept(bench, "cohort", make)
 
 
 def _transfer(bench: Bench) -> Numbers:
-    return _kept(bench, "transfer", lambda: tcells.transfer(_runs(bench), setting_of(bench)))
+    return kept(bench, "transfer", lambda: tcells.transfer(_runs(bench), setting_of(bench)))
 
 
 def rates_of(bench: Bench) -> Numbers:
     """How death and division depend on IL-7 and TCR; B11 shares it with the signalling model's part."""
-    return _kept(bench, "rates", lambda: tcells.rates(_batch(bench), setting_of(bench)))
+    return kept(bench, "rates", lambda: tcells.rates(batch_of(bench), setting_of(bench)))
 
 
 def _lymphopenia(bench: Bench) -> Numbers:
     factor = find_claim("B22").thresholds["lower_production"]
-    return _kept(bench, "lymphopenia", lambda: tcells.lymphopenia(_runs(bench), _cohort(bench)[1], factor))
+    return kept(bench, "lymphopenia", lambda: tcells.lymphopenia(_runs(bench), _cohort(bench)[1], factor))
 
 
-def _finding(holds: BoolArray, text: str, numbers: Numbers, names: tuple[str, ...] = ()) -> Finding:
+def finding(holds: BoolArray, text: str, numbers: Numbers, names: tuple[str, ...] = ()) -> Finding:
     return Finding(bool(holds[0]), text, {name: float(numbers[name][0]) for name in names or numbers})
 
 
-def _each(numbers: Numbers, form: str, names: tuple[str, ...]) -> str:
+def each(numbers: Numbers, form: str, names: tuple[str, ...]) -> str:
     return ", ".join(f"{name.replace('_', ' ')} {float(numbers[form.format(name)][0]):.3g}" for name in names)
 
 
@@ -254,11 +253,11 @@ def proliferation(bench: Bench, limits: Limits) -> Finding:
         **{f"ec50_ratio_{c}": numbers[f"division_ec50_{c}"] / numbers[f"survival_ec50_{c}"] for c in SUBSETS},
     }
     text = (
-        f"beyond the sum at 10 ng/ml: {_each(numbers, 'synergy_10_{}', NEEDING_TCR)} divisions/day; half-maximum of division over "
-        f"that of survival: {_each(numbers, 'ec50_ratio_{}', SUBSETS)} (naive CD4 "
+        f"beyond the sum at 10 ng/ml: {each(numbers, 'synergy_10_{}', NEEDING_TCR)} divisions/day; half-maximum of division over "
+        f"that of survival: {each(numbers, 'ec50_ratio_{}', SUBSETS)} (naive CD4 "
         f"{numbers['division_ec50_naive_CD4'][0]:.3g} and {numbers['survival_ec50_naive_CD4'][0]:.3g} pg/ml)"
     )
-    return _finding(synergy(numbers, limits), text, numbers)
+    return finding(synergy(numbers, limits), text, numbers)
 
 
 @answers("B13")
@@ -266,10 +265,10 @@ def seven_days(bench: Bench, limits: Limits) -> Finding:
     """Transferred cells after seven days, imatinib over vehicle."""
     numbers = _transfer(bench)
     text = (
-        f"imatinib over vehicle after 7 d: {_each(numbers, 'count_ratio_{}', LINEAGES)}; kinase activity "
+        f"imatinib over vehicle after 7 d: {each(numbers, 'count_ratio_{}', LINEAGES)}; kinase activity "
         f"{numbers['kinase_activity_mouse'][0]:.3g}, vehicle cells grow {numbers['expansion_CD4'][0]:.3g}x"
     )
-    return _finding(fewer_cells(numbers, limits), text, numbers)
+    return finding(fewer_cells(numbers, limits), text, numbers)
 
 
 @answers("B14")
@@ -277,48 +276,25 @@ def divisions(bench: Bench, limits: Limits) -> Finding:
     """Mean divisions of the survivors, imatinib over vehicle."""
     numbers = _transfer(bench)
     text = (
-        f"mean divisions, imatinib over vehicle: {_each(numbers, 'division_ratio_{}', LINEAGES)} "
+        f"mean divisions, imatinib over vehicle: {each(numbers, 'division_ratio_{}', LINEAGES)} "
         f"(vehicle CD4 {numbers['divisions_CD4'][0]:.3g})"
     )
-    return _finding(same_divisions(numbers, limits), text, numbers)
-
-
-@answers("B15")
-def tcr_tone(bench: Bench, limits: Limits) -> Finding:
-    """ppERK in vivo, averaged over a dosing interval, and in vitro."""
-    from fits.claims.imatinib import erk_left  # imported here: that module joins its claims with this one
-
-    numbers = {**tcells.tcr_in_vivo(setting_of(bench)), "in_vitro": np.array([erk_left(bench)])}
-    effect = setting_of(bench).effect
-    for name, unbound in zip(("lowest_exposure", "highest_exposure"), tcells.UNBOUND_RANGE, strict=True):
-        numbers[f"human_weak_{name}"] = np.atleast_1d(effect.tcr_at(unbound))
-    for name, ends in (("lowest_exposure", 0), ("highest_exposure", 1)):
-        given = {key: item.range[ends] for key, item in pk.regimens()["mouse"].items() if item.range}
-        course = effect.tcr_at(tone.over_interval(pk.bundled("mouse", **given), effect))
-        numbers[f"mouse_weak_{name}"] = np.atleast_1d(np.mean(course))
-    text = "; ".join(
-        f"{who} {numbers[f'{who}_weak'][0]:.3g} at weak and {numbers[f'{who}_half'][0]:.3g} at half-maximal TCR input (within an "
-        f"interval down to {numbers[f'{who}_weak_lowest'][0]:.3g}; over the exposures "
-        f"{numbers[f'{who}_weak_highest_exposure'][0]:.3g}-{numbers[f'{who}_weak_lowest_exposure'][0]:.3g})"
-        for who in ("human", "mouse")
-    )
-    text += f"; in vitro {numbers['in_vitro'][0]:.3g}"
-    return _finding(tcr_functional(numbers, limits), text, numbers)
+    return finding(same_divisions(numbers, limits), text, numbers)
 
 
 @answers("B16")
 def at_diagnosis(bench: Bench, limits: Limits) -> Finding:
     """Counts at diagnosis relative to health."""
     numbers, _ = _cohort(bench)
-    text = f"diagnosis over health: {_each(numbers, '{}_at_diagnosis', LINEAGES)}"
-    return _finding(diagnosis(numbers, limits), text, numbers)
+    text = f"diagnosis over health: {each(numbers, '{}_at_diagnosis', LINEAGES)}"
+    return finding(diagnosis(numbers, limits), text, numbers)
 
 
 @answers("B17")
 def cd4_under_imatinib(bench: Bench, limits: Limits) -> Finding:
     """CD4 count under imatinib relative to diagnosis."""
     numbers, _ = _cohort(bench)
-    return _finding(
+    return finding(
         cd4_no_higher(numbers, limits), f"CD4 under imatinib over diagnosis: {numbers['CD4_ratio'][0]:.3g}", numbers
     )
 
@@ -328,17 +304,17 @@ def cd8_under_imatinib(bench: Bench, limits: Limits) -> Finding:
     """Naive and memory CD8 counts under imatinib relative to diagnosis."""
     numbers, _ = _cohort(bench)
     text = (
-        f"under imatinib over diagnosis: {_each(numbers, '{}_ratio', CD8)}; with the receptor numbers of naive cells in memory "
-        f"CD8: {_each(numbers, '{}_ratio_usual_receptors', CD8)}; kinase activity {numbers['kinase_activity_human'][0]:.3g}, "
+        f"under imatinib over diagnosis: {each(numbers, '{}_ratio', CD8)}; with the receptor numbers of naive cells in memory "
+        f"CD8: {each(numbers, '{}_ratio_usual_receptors', CD8)}; kinase activity {numbers['kinase_activity_human'][0]:.3g}, "
         f"IL-7 {numbers['IL7_ratio'][0]:.3g}x"
     )
-    return _finding(cd8_fall(numbers, limits), text, numbers)
+    return finding(cd8_fall(numbers, limits), text, numbers)
 
 
 def _tcr_only(numbers: Numbers) -> str:
     return (
-        f"TCR alone: {_each(numbers, 'TCR_only_{}', CD8)} of diagnosis; blocked as in vitro: "
-        f"{_each(numbers, 'strong_TCR_only_{}', CD8)}"
+        f"TCR alone: {each(numbers, 'TCR_only_{}', CD8)} of diagnosis; blocked as in vitro: "
+        f"{each(numbers, 'strong_TCR_only_{}', CD8)}"
     )
 
 
@@ -347,14 +323,14 @@ def tcr_only(bench: Bench, limits: Limits) -> Finding:
     """Memory CD8 cells when imatinib acts on the TCR alone, and when it acts on STAT5."""
     numbers, _ = _cohort(bench)
     text = f"{_tcr_only(numbers)}; with STAT5: memory CD8 {numbers['memory_CD8_ratio'][0]:.3g}"
-    return _finding(tcr_alone_fails(numbers, limits), text, numbers)
+    return finding(tcr_alone_fails(numbers, limits), text, numbers)
 
 
 @answers("N06")
 def tcr_only_control(bench: Bench, limits: Limits) -> Finding:
     """The first half of B19 on its own."""
     numbers, _ = _cohort(bench)
-    return _finding(tcr_alone_spares(numbers, limits), _tcr_only(numbers), numbers)
+    return finding(tcr_alone_spares(numbers, limits), _tcr_only(numbers), numbers)
 
 
 @answers("B20")
@@ -364,8 +340,8 @@ def il7_therapy(bench: Bench, limits: Limits) -> Finding:
     per_mass = float(bench.model("M3").entity("IL7_per_mass").value or 0.0)
     found = tcells.therapy(_runs(bench), main, per_mass, limits["times_IL7"], limits["weeks"])
     numbers = {**found, "smallest_supply": base["smallest_supply"]}
-    text = f"after 3 weeks over before: {_each(numbers, 'therapy_{}', ('T_cells', 'CD4', 'CD8'))}"
-    return _finding(therapy_raises(numbers, limits), text, numbers)
+    text = f"after 3 weeks over before: {each(numbers, 'therapy_{}', ('T_cells', 'CD4', 'CD8'))}"
+    return finding(therapy_raises(numbers, limits), text, numbers)
 
 
 @answers("B21")
@@ -381,7 +357,7 @@ def lymphopenic_rise(bench: Bench, limits: Limits) -> Finding:
         )
         + f"; imatinib's own lymphopenia raises IL-7 {numbers['IL7_rise_own'][0]:.3g}x"
     )
-    return _finding(rise_recovers(numbers, limits), text, numbers)
+    return finding(rise_recovers(numbers, limits), text, numbers)
 
 
 @answers("B22")
@@ -396,57 +372,4 @@ def after_transplantation(bench: Bench, limits: Limits) -> Finding:
         )
         + f"; IL-7 {numbers['IL7_rise_low'][0]:.3g}x"
     )
-    return _finding(low_production(numbers, limits), text, numbers)
-
-
-# ---- the parts that are joined with the signalling model's claims ----------------------------------------------
-
-
-def deaths(bench: Bench) -> tuple[bool, str, dict[str, float]]:
-    """B11: what the T-cell model adds."""
-    numbers = rates_of(bench)
-    names = tuple(f"{what}_{cells}" for what in ("death_0.02", "death_0.02_drug") for cells in SUBSETS)
-    text = "death per day at 0.02 ng/ml, control and imatinib in vivo: " + ", ".join(
-        f"{cells.replace('_', ' ')} {numbers[f'death_0.02_{cells}'][0]:.3g} and {numbers[f'death_0.02_drug_{cells}'][0]:.3g}"
-        for cells in SUBSETS
-    )
-    return bool(death_follows_tone(numbers, {})[0]), text, {name: float(numbers[name][0]) for name in names}
-
-
-def culture_of(bench: Bench) -> tcells.Culture:
-    """IL-7 left in the medium by bulk CD8 cells over the culture, from the signalling model."""
-
-    def make() -> tcells.Culture:
-        model = bench.cells("CD8")
-        doses = np.geomspace(1e-3, 1e2, 41)  # ng/ml
-        points = 24
-        middles = (np.arange(points) + 0.5) * (60.0 * tcells.CULTURE_HOURS / points)  # min
-        levels = {}
-        for density in CULTURE_DENSITIES:
-            experiments = [
-                kin.Experiment.steps((f"{tcells.CULTURE_HOURS!r} h", {"IL7": f"{dose!r} ng/ml"}))
-                for dose in doses.tolist()
-            ]
-            courses = kin.simulate_many(
-                model,
-                experiments,
-                [0.0, *middles.tolist()],
-                ["IL7"],
-                solver=bench.solver,
-                parameters=bench.settings("CD8", {"cell_density": density}),
-            )
-            left = np.array([course["IL7"][1:] / course["IL7"][0] for course in courses])
-            levels[density] = doses[:, None] * np.maximum(left, 0.0)
-        return tcells.Culture(doses, levels)
-
-    return _kept(bench, "culture", make)
-
-
-def proliferation_step(bench: Bench, bcl2: Mapping[float, float], limits: Limits) -> tuple[bool, str, dict[str, float]]:
-    """X06: EC50 of proliferation over that of BCL2 (``bcl2``: ng/ml by density)."""
-    numbers = tcells.proliferation_ec50(_batch(bench), setting_of(bench), culture_of(bench))
-    numbers |= {f"step_{d:.0e}": numbers[f"ec50_proliferation_{d:.0e}"] / bcl2[d] for d in CULTURE_DENSITIES}
-    text = "EC50 of proliferation over that of BCL2 in CD8: " + ", ".join(
-        f"{numbers[f'step_{d:.0e}'][0]:.3g}" for d in CULTURE_DENSITIES
-    )
-    return bool(ladder_step(numbers, limits)[0]), text, {name: float(value[0]) for name, value in numbers.items()}
+    return finding(low_production(numbers, limits), text, numbers)

@@ -36,6 +36,6 @@ def answers(claim: str) -> Callable[[Check], Check]:
 
 def checks() -> Mapping[str, Check]:
     """All checks by claim."""
-    from fits.claims import controls, homeostasis, imatinib  # noqa: F401  they register their checks when imported
+    from fits.claims import controls, homeostasis, imatinib, joined  # noqa: F401  they register their checks when imported
 
     return MappingProxyType(_checks)

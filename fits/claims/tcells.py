@@ -15,7 +15,7 @@ Where a protocol leaves something open it was settled before any result was seen
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -137,6 +137,10 @@ class Setting:
         coupled = tone.as_parameters(self.laws)
         return {**self.fixed, **coupled, **own, "IL7_start": self.values["IL7_healthy"], **changes}
 
+    def only(self, which: npt.NDArray[np.bool_]) -> Setting:
+        """The sets chosen by a mask."""
+        return replace(self, values={name: value[which] for name, value in self.values.items()})
+
     def dosing(self, who: str) -> pk.OralDosing:
         """The regimen of patients or of mice, with the exposures of the sets."""
         end = f"_{who}"
@@ -229,6 +233,12 @@ def cohort(runs: Runs, setting: Setting) -> tuple[Numbers, Patient]:
             f"{name}_{cells}": only.counts[cells] / only.diagnosis[cells] for cells in ("naive_CD8", "memory_CD8")
         }
     return numbers, main
+
+
+def supplies(batch: Batch, setting: Setting) -> FloatArray:
+    """The smallest supply among the subsets in health; negative where division exceeds death, so that there is no health."""
+    found = batch.read(batch.start(setting.constants()), _SUPPLIES)
+    return np.asarray(np.min(list(found.values()), axis=0), dtype=float)
 
 
 def _healthy(setting: Setting, lineage: str) -> float:
