@@ -67,7 +67,7 @@ def make_setting(
             number, who = name.rsplit("_", 1)
             return pk.regimens()[who][number].value
         if name == "IL7_lymphopenic":
-            return given.get("IL7_start", variants["mouse_transfer"].values["IL7_start"])
+            return variants["mouse_transfer"].values["IL7_start"]
         if name == "CD4_input_rel":
             return given.get(name, variants["leukaemia"].values[name])
         return given.get(name, float(numbers.entity(name).value or 0.0))
