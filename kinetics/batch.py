@@ -1,8 +1,8 @@
-"""Many parameter sets of one model at once, in numpy: for samples of a model that the engine would integrate one by one.
+"""Many parameter sets of one model at once, in numpy, where the engine would integrate one after the other.
 
-The equations are those of the SBML file, compiled for arrays.  All sets take the same steps of Rodas3, an L-stable Rosenbrock method of
-order 3 with an embedded method of order 2 (Sandu et al. 1997, doi:10.1016/S1352-2310(97)83212-8), the step being that of the
-set which needs the smallest.  For a single set `kinetics.simulation` is faster and more accurate.
+The equations are those of the SBML file, compiled for arrays.  All sets take the same steps of Rodas3, an L-stable
+Rosenbrock method of order 3 with an embedded method of order 2 (Sandu et al. 1997, Atmospheric Environment 31, 3459); the
+step is that of the set which needs the smallest.  For a single set `kinetics.simulation` is faster and more accurate.
 
 >>> from kinetics.model import Model
 >>> batch = Batch(Model.load("tcell_homeostasis"))

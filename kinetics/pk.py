@@ -1,8 +1,8 @@
 """Oral pharmacokinetics of one compartment: concentrations in closed form, and as input to a simulation.
 
 A dose is absorbed at a first-order rate and eliminated at another (Bateman's equation), so the concentration after one
-dose is a sum of exponentials.  Everything else follows from that sum: repeated doses and their periodic state are geometric
-series, averages are integrals, and a tissue that exchanges with plasma at a first-order rate adds one exponential.
+dose is a sum of exponentials.  Everything else follows from that sum: repeated doses and their periodic state are
+geometric series, averages are integrals, and a tissue that exchanges with plasma at a first-order rate adds one exponential.
 Rates, doses and fractions may be arrays that broadcast, one entry per subject.
 
 >>> human = bundled("human")
@@ -53,7 +53,7 @@ class Exponentials:
         return np.asarray(np.sum(shifted, axis=0), dtype=float)
 
     def periodic(self, times: npt.ArrayLike, interval: float) -> FloatArray:
-        """Values at times since the latest of very many doses: each term by the geometric series 1/(1 - exp(-rate tau))."""
+        """Values at times since the latest of very many doses: each term times 1/(1 - exp(-rate interval))."""
         at = _column(np.mod(np.atleast_1d(np.asarray(times, dtype=float)), interval), self.rates)
         terms = self.weights * np.exp(-self.rates * at[:, None]) / -np.expm1(-self.rates * interval)
         return np.asarray(np.sum(terms, axis=1), dtype=float)
@@ -164,17 +164,17 @@ class OralDosing:
         return np.asarray(self.average * np.asarray(self.unbound_fraction, dtype=float), dtype=float)
 
     def unbound(self, times: npt.ArrayLike) -> FloatArray:
-        """Unbound plasma concentration in the periodic state at times since a dose (h); ``(n_times, *subjects)``, uM."""
+        """Unbound in plasma, periodic state, at times since a dose (h); ``(n_times, *subjects)``, uM."""
         fraction = np.asarray(self.unbound_fraction, dtype=float)
         return np.asarray(fraction * self.one.periodic(times, self.interval), dtype=float)
 
     def unbound_in_cells(self, times: npt.ArrayLike, exchange: float) -> FloatArray:
-        """The same in cells that exchange with plasma at a first-order rate (1/h) and neither pump nor bind unbound drug."""
+        """The same in cells that exchange with plasma at a first-order rate (1/h), without pumps."""
         fraction = np.asarray(self.unbound_fraction, dtype=float)
         return np.asarray(fraction * self.one.through(exchange).periodic(times, self.interval), dtype=float)
 
     def held(self, target: str, *, doses: int, pieces: int) -> Experiment:
-        """An experiment that sets ``target`` to the unbound plasma concentration, piece by piece, from the first dose on.
+        """An experiment that sets ``target`` to the unbound plasma concentration piece by piece, from the first dose.
 
         Each piece holds the average over its time, so that the area under the curve is that of the closed form
         whatever the number of ``pieces`` per interval.

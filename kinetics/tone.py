@@ -1,13 +1,15 @@
-"""What T cells sense in vivo: pSTAT5 tone and TCR tone, computed from the signalling model for the model of T-cell numbers.
+"""What T cells sense in vivo, pSTAT5 and TCR tone: from the signalling model to the model of T-cell numbers.
 
-IL-7 and drug are held at their concentrations until `il7_stat5_imatinib` no longer moves, for the receptor numbers of each
-subset.  The resulting surface pSTAT5(IL-7, drug) is described by the rate law that `tcell_homeostasis` uses,
+IL-7 and drug are held at their concentrations until `il7_stat5_imatinib` no longer moves, for the receptor numbers of
+each subset.  The resulting surface pSTAT5(IL-7, drug) is described by the rate law that `tcell_homeostasis` uses,
 
-    occupancy = IL7 / (K + IL7)        pSTAT5 = max * A * occupancy / (A * occupancy + kappa)        uptake = U * occupancy
+    occupancy = IL7 / (K + IL7)
+    pSTAT5 = max * A * occupancy / (A * occupancy + kappa)
+    uptake = U * occupancy
 
 where A is the kinase activity that the drug leaves.  Signalling complexes and the ligand they take with them have one
-saturation, which is why pSTAT5 and uptake share ``K``; the drug enters by A alone.  `Response.largest_error` says how far the law is
-from the simulated surface (`docs/decisions/0008-coupling-signalling-to-cell-numbers.md`).
+saturation, which is why pSTAT5 and uptake share ``K``; the drug enters by A alone.  `Response.largest_error` says how
+far the law is from the simulated surface (`docs/decisions/0008-coupling-signalling-to-cell-numbers.md`).
 """
 
 from __future__ import annotations
@@ -102,7 +104,7 @@ class DrugEffect:
 
 @dataclass(frozen=True)
 class Tone:
-    """What a regimen leaves of signalling in one kind of cell, averaged over a dosing interval of the periodic state."""
+    """What a regimen leaves of signalling in one kind of cell, averaged over a dosing interval."""
 
     activity: FloatArray  # (*subjects,): the constant kinase activity that gives the average pSTAT5
     pSTAT5: FloatArray  # (*subjects,): its average, share of STAT5
@@ -111,7 +113,7 @@ class Tone:
 
 
 def _held(model: Model) -> Model:
-    """The signalling model with so much medium per cell that nothing is used up, and drug given as unbound concentration."""
+    """The signalling model with so much medium per cell that nothing is used up, and drug given as unbound."""
     return model.with_values(cell_density=_DENSITY, fu=1.0)
 
 
@@ -164,7 +166,7 @@ def _allowed(model: Model, parameters: Mapping[str, float] | None) -> dict[str, 
 
 
 def _fitted(cells: str, pSTAT5: FloatArray, activity: FloatArray, uptake: FloatArray) -> Response:
-    """Least squares of logarithms, so that relative errors count the same everywhere; pSTAT5 and uptake weigh the same."""
+    """Least squares of logarithms: relative errors count the same everywhere; pSTAT5 and uptake weigh the same."""
     weight = np.sqrt(pSTAT5.size / uptake.size)
 
     def of(logs: FloatArray) -> tuple[Response, FloatArray, FloatArray]:
@@ -203,7 +205,7 @@ def drug_effect(
     solver: Solver | None = None,
     inputs: Iterable[float] = (WEAK_TCR, HALF_MAXIMAL_TCR),
 ) -> DrugEffect:
-    """What unbound imatinib leaves of kinase activity and ppERK, held until nothing moves; receptor numbers play no part."""
+    """What unbound imatinib, held until nothing moves, leaves of kinase activity and ppERK; the same in all subsets."""
     held, given = _held(model), _allowed(model, parameters)
     activity, tcr = np.empty(0), {}
     for tcr_input in inputs:
@@ -237,8 +239,8 @@ def over_interval(dosing: OralDosing, effect: DrugEffect, points: int = 48) -> F
 def tone(law: Response, activity: FloatArray, il7: npt.ArrayLike) -> Tone:
     """pSTAT5 of one subset averaged over an interval, and the constant kinase activity that stands for it.
 
-    pSTAT5 follows the drug in minutes to two hours (a test compares with the moving model); what it protects, BCL2, has a half-life
-    of 15 h, and so sees the average.
+    pSTAT5 follows the drug in minutes to two hours (a test compares with the moving model); what it protects, BCL2, has
+    a half-life of 15 h, and so sees the average.
 
     Args:
         activity: kinase activity over the interval, shape ``(n_points, *subjects)``.

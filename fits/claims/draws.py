@@ -1,8 +1,9 @@
-"""The share of parameter sets in which the claims about T-cell numbers hold: log-uniform draws over the declared ranges.
+"""In how many parameter sets the claims about T-cell numbers hold: log-uniform draws over the declared ranges.
 
-The ranges (``ranges_tcell.toml``) were committed before the first draw.  Every draw goes through the experiments and criteria that give
-the verdicts, integrated together by `kinetics.batch`.  The signalling model keeps its values: what is drawn are the constants of the T-cell
-model and the exposures, so a share says nothing about how sure the signalling model is.
+The ranges (``ranges_tcell.toml``) were committed before the first draw.  Every draw goes through the experiments and
+criteria that give the verdicts, integrated together by `kinetics.batch`.  The signalling model keeps its values: what is
+drawn are the constants of the T-cell model and the exposures, so a share says nothing about how sure the signalling
+model is.
 
 ``python -m fits.claims.draws`` prints the shares.
 """
@@ -112,7 +113,9 @@ def draw(bench: Bench, number: int = NUMBER, seed: int = SEED) -> Draws:
         **tcells.tcr_in_vivo(setting),
         "in_vitro": np.full(number, erk_left(bench)),
     }
-    if np.any(healthy):  # without a healthy steady state there is no patient, and its numbers stay NaN, which holds nothing
+    if np.any(
+        healthy
+    ):  # without a healthy steady state there is no patient, and its numbers stay NaN, which holds nothing
         numbers |= {
             name: _scattered(value, healthy)
             for name, value in _of_patients(runs, setting.only(healthy), per_mass, limits).items()

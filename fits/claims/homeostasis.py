@@ -1,7 +1,7 @@
-"""Checks of the claims about T-cell numbers under imatinib: a criterion each, over numbers of one parameter set or of many.
+"""Checks of the claims about T-cell numbers under imatinib: a criterion each, for one parameter set or for many.
 
-The numbers come from `fits.claims.tcells`.  A criterion takes them as arrays, so that the verdict (one set, on the engine) and the share of
-draws (`fits.claims.draws`) cannot use different ones.  Comparisons are written so that NaN does not pass.
+The numbers come from `fits.claims.tcells`.  A criterion takes them as arrays, so that the verdict (one set, on the engine)
+and the share of draws (`fits.claims.draws`) cannot use different ones.  Comparisons are written so that NaN does not pass.
 """
 
 from __future__ import annotations
@@ -87,6 +87,7 @@ def _runs(bench: Bench) -> EngineRuns:
 
 
 def batch_of(bench: Bench) -> Batch:
+    """The T-cell model compiled for arrays: for rates at a state, which need no integration."""
     return kept(bench, "batch", lambda: Batch(bench.model("M3")))
 
 
@@ -118,10 +119,12 @@ def _lymphopenia(bench: Bench) -> Numbers:
 
 
 def finding(holds: BoolArray, text: str, numbers: Numbers, names: tuple[str, ...] = ()) -> Finding:
+    """The finding of one set."""
     return Finding(bool(holds[0]), text, {name: float(numbers[name][0]) for name in names or numbers})
 
 
 def each(numbers: Numbers, form: str, names: tuple[str, ...]) -> str:
+    """``"naive CD4 0.51, memory CD4 0.49"``: the numbers whose names follow a pattern."""
     return ", ".join(f"{name.replace('_', ' ')} {float(numbers[form.format(name)][0]):.3g}" for name in names)
 
 
@@ -168,7 +171,7 @@ def same_divisions(numbers: Numbers, limits: Limits) -> BoolArray:
 
 
 def tcr_functional(numbers: Numbers, limits: Limits) -> BoolArray:
-    """B15: patients and mice, at a weak and at the half-maximal TCR input; in vitro at the half-maximal one, as in B08."""
+    """B15: patients and mice, at a weak and at the half-maximal TCR input; in vitro at the latter, as in B08."""
     in_vivo = [numbers[f"{who}_{given}"] for who in ("human", "mouse") for given in ("weak", "half")]
     return all_of(
         *(value >= limits["smallest_in_vivo"] for value in in_vivo), numbers["in_vitro"] <= limits["largest_in_vitro"]
@@ -253,8 +256,8 @@ def proliferation(bench: Bench, limits: Limits) -> Finding:
         **{f"ec50_ratio_{c}": numbers[f"division_ec50_{c}"] / numbers[f"survival_ec50_{c}"] for c in SUBSETS},
     }
     text = (
-        f"beyond the sum at 10 ng/ml: {each(numbers, 'synergy_10_{}', NEEDING_TCR)} divisions/day; half-maximum of division over "
-        f"that of survival: {each(numbers, 'ec50_ratio_{}', SUBSETS)} (naive CD4 "
+        f"beyond the sum at 10 ng/ml: {each(numbers, 'synergy_10_{}', NEEDING_TCR)} divisions/day; "
+        f"half-maximum of division over that of survival: {each(numbers, 'ec50_ratio_{}', SUBSETS)} (naive CD4 "
         f"{numbers['division_ec50_naive_CD4'][0]:.3g} and {numbers['survival_ec50_naive_CD4'][0]:.3g} pg/ml)"
     )
     return finding(synergy(numbers, limits), text, numbers)
@@ -304,9 +307,9 @@ def cd8_under_imatinib(bench: Bench, limits: Limits) -> Finding:
     """Naive and memory CD8 counts under imatinib relative to diagnosis."""
     numbers, _ = _cohort(bench)
     text = (
-        f"under imatinib over diagnosis: {each(numbers, '{}_ratio', CD8)}; with the receptor numbers of naive cells in memory "
-        f"CD8: {each(numbers, '{}_ratio_usual_receptors', CD8)}; kinase activity {numbers['kinase_activity_human'][0]:.3g}, "
-        f"IL-7 {numbers['IL7_ratio'][0]:.3g}x"
+        f"under imatinib over diagnosis: {each(numbers, '{}_ratio', CD8)}; with the receptor numbers of "
+        f"naive cells in memory CD8: {each(numbers, '{}_ratio_usual_receptors', CD8)}; kinase activity "
+        f"{numbers['kinase_activity_human'][0]:.3g}, IL-7 {numbers['IL7_ratio'][0]:.3g}x"
     )
     return finding(cd8_fall(numbers, limits), text, numbers)
 

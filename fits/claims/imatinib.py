@@ -229,7 +229,7 @@ def tcr_potency(bench: Bench, limits: Numbers) -> Finding:
 
 
 def bcl2_rises(bench: Bench) -> tuple[bool, str, dict[str, float]]:
-    """BCL2 rises with IL-7 below 1 ng/ml over 24-72 h, and imatinib that stays in the medium lowers it: a part of B11."""
+    """A part of B11: BCL2 rises with IL-7 below 1 ng/ml over 24-72 h, imatinib that stays in the medium lowers it."""
     doses = tuple(f"{dose:g} ng/ml" for dose in (0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 0.9))
     numbers: dict[str, float] = {}
     holds = True

@@ -1,13 +1,13 @@
 """The experiments on T-cell numbers that claims are about, for one parameter set or for many.
 
-Each function returns numbers by name, shape ``(n_sets,)``: what a criterion needs and what is shown beside it.  `EngineRuns` integrates one
-set on the engine, `kinetics.batch` many at once; the experiments are written down once, here.
+Each function returns numbers by name, shape ``(n_sets,)``: what a criterion needs and what is shown beside it.
+`EngineRuns` integrates one set on the engine, `BatchRuns` many at once; the experiments are written down once, here.
 
 Where a protocol leaves something open it was settled before any result was seen:
 
 - *Patient*: ten years of disease (its input), then imatinib for the median time of the paper, 2.9 years.
-- *Lymphopenia* (B21, B22): the patient's T cells are cut to a tenth, as chemotherapy would, and IL-7 is read two weeks later; what
-  imatinib's own lymphopenia does is shown too.
+- *Lymphopenia* (B21, B22): the patient's T cells are cut to a tenth, as chemotherapy would, and IL-7 is read two weeks
+  later; what imatinib's own lymphopenia does is shown too.
 - *Therapy* (B20): IL-7 is held at ten times the patient's level for three weeks.
 - *Culture* (X06): mean PI3K drive over four days in the IL-7 that the cells leave in the medium.
 """
@@ -236,7 +236,7 @@ def cohort(runs: Runs, setting: Setting) -> tuple[Numbers, Patient]:
 
 
 def supplies(batch: Batch, setting: Setting) -> FloatArray:
-    """The smallest supply among the subsets in health; negative where division exceeds death, so that there is no health."""
+    """The smallest supply of a subset in health; negative where division exceeds death: no healthy steady state."""
     found = batch.read(batch.start(setting.constants()), _SUPPLIES)
     return np.asarray(np.min(list(found.values()), axis=0), dtype=float)
 
@@ -253,7 +253,7 @@ def therapy(runs: Runs, main: Patient, per_mass: float, times: float, weeks: flo
 
 
 def lymphopenia(runs: Runs, main: Patient, factor: float) -> Numbers:
-    """B21 and B22: T cells of a patient under imatinib are cut to a tenth, with usual and with lower production of IL-7."""
+    """B21 and B22: T cells of a patient under imatinib are cut to a tenth; usual and lower production of IL-7."""
     cut = {cells: DEPLETION * main.counts[cells] for cells in SUBSETS}
     found = {
         name: runs.read(
@@ -313,7 +313,7 @@ def rates(batch: Batch, setting: Setting) -> Numbers:
 
 
 def _half_maximum(effect: FloatArray) -> FloatArray:
-    """The level at which each column of an increasing effect over `_LEVELS` is at half of its last value; NaN if never."""
+    """The level at which each column of an effect rising over `_LEVELS` is at half of its last value; NaN if never."""
     logs, found = np.log(_LEVELS), np.full(effect.shape[1], np.nan)
     half = 0.5 * effect[-1]
     for k in range(effect.shape[1]):
@@ -348,7 +348,7 @@ class Culture:
 
 
 def proliferation_ec50(batch: Batch, setting: Setting, culture: Culture) -> Numbers:
-    """Dose of IL-7 that gives half of the PI3K drive of the highest dose, averaged over the culture; ng/ml, by density."""
+    """Dose of IL-7 for half of the PI3K drive of the highest dose, averaged over the culture; ng/ml, by density."""
     start = batch.start({name: value for name, value in setting.constants().items()})
     per_mass = start.constants["IL7_per_mass"]
     numbers: Numbers = {}
