@@ -321,14 +321,16 @@ def _draws(draws: Draws) -> str:
     ]
     ranges = declared_ranges(MODELS["M3"])
     declared = [
-        (_e(name), _e(f"{item.lower:g} to {item.upper:g}"), _e(item.label), _e(item.why)) for name, item in ranges.items()
+        (_e(name), _e(f"{item.lower:g} to {item.upper:g}"), _e(item.label), _e(item.why))
+        for name, item in ranges.items()
     ]
     said = "".join(f"<li>{_e(sentence)}</li>" for sentence in draws.sentences())
     claims = _table("Draws in which each claim holds", ("Claim", "Statement", "Priority", "Draws", "Share"), rows)
     table = _table("What was drawn, log-uniformly", ("Constant", "Range", "Label", "Reason"), declared)
     return (
-        f'<section id="draws"><h2>Draws</h2><p>The constants of the T-cell model are assumed or recalled. Their ranges were '
-        f"written down before any draw was made; the claims about T-cell numbers were then checked in each draw.</p>"
+        f'<section id="draws"><h2>Draws</h2><p>The constants of the T-cell model are assumed or recalled. Their '
+        f"ranges were written down before any draw was made; the claims about T-cell numbers were then checked in "
+        f"each draw.</p>"
         f"<ul>{said}</ul>{claims}<details><summary>The declared ranges</summary>{table}</details></section>"
     )
 

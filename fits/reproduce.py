@@ -197,10 +197,8 @@ def reproduce(
     drawn = None
     if draws and MODELS["M3"] in on_bench:
         drawn = draw(bench, draws, SEED)
-        verdicts = tuple(
-            verdict.with_shares({"draws": drawn.share(verdict.claim.id)}) if verdict.claim.id in drawn.holding else verdict
-            for verdict in verdicts
-        )
+        shares = {claim: {"draws": drawn.share(claim)} for claim in drawn.holding}
+        verdicts = tuple(verdict.with_shares(shares.get(verdict.claim.id, {})) for verdict in verdicts)
         clock.lap("draws")
     calibration = None
     if calibrate:

@@ -1,8 +1,8 @@
 """Many parameter sets of one model at once, in numpy, where the engine would integrate one after the other.
 
 The equations are those of the SBML file, compiled for arrays.  All sets take the same steps of Rodas3, an L-stable
-Rosenbrock method of order 3 with an embedded method of order 2 (Sandu et al. 1997, Atmospheric Environment 31, 3459); the
-step is that of the set which needs the smallest.  For a single set `kinetics.simulation` is faster and more accurate.
+Rosenbrock method of order 3 with an embedded method of order 2 (Sandu et al. 1997, Atmospheric Environment 31, 3459);
+the step is that of the set which needs the smallest.  For a single set `kinetics.simulation` is the better choice.
 
 >>> from kinetics.model import Model
 >>> batch = Batch(Model.load("tcell_homeostasis"))
@@ -107,7 +107,7 @@ class Batch:
         if len(size) > 1:
             raise InputError(f"parameter sets need one length, got {sorted(size)}")
         n = size.pop()
-        free = {**self.equations.defaults(), **given}
+        free: dict[str, npt.ArrayLike] = {**self.equations.defaults(), **given}
         # A quantity that is given replaces its own formula, in the formulas of others too.
         formulas = self.equations.started({name: Symbol(name) for name in given})
         names = (*self.equations.states, *self.equations.constants)

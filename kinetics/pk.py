@@ -2,7 +2,7 @@
 
 A dose is absorbed at a first-order rate and eliminated at another (Bateman's equation), so the concentration after one
 dose is a sum of exponentials.  Everything else follows from that sum: repeated doses and their periodic state are
-geometric series, averages are integrals, and a tissue that exchanges with plasma at a first-order rate adds one exponential.
+geometric series, averages are integrals, and a tissue that exchanges with plasma at a first-order rate adds one term.
 Rates, doses and fractions may be arrays that broadcast, one entry per subject.
 
 >>> human = bundled("human")

@@ -1,7 +1,7 @@
 """In how many parameter sets the claims about T-cell numbers hold: log-uniform draws over the declared ranges.
 
 The ranges (``ranges_tcell.toml``) were committed before the first draw.  Every draw goes through the experiments and
-criteria that give the verdicts, integrated together by `kinetics.batch`.  The signalling model keeps its values: what is
+criteria that give the verdicts, integrated together by `kinetics.batch`.  The signalling model keeps its values:
 drawn are the constants of the T-cell model and the exposures, so a share says nothing about how sure the signalling
 model is.
 
@@ -68,10 +68,10 @@ class Draws:
         empty = int(np.sum(self.numbers["smallest_supply"] < 0.0))
         return [
             f"All {len(self.core)} core claims about T-cell numbers together ({', '.join(self.core)}): {core.words()}.",
-            f"All {len(without)} claims and controls about them but X06, whose first step fails in the signalling model: "
-            f"{self.together(without).words()}; with it {every.holding}.",
-            f"{empty} draws allow no healthy steady state, because division exceeds death; claims about patients count as not "
-            f"holding in them. Seed {self.seed}.",
+            f"All {len(without)} claims and controls about them but X06, whose first step fails in the signalling "
+            f"model: {self.together(without).words()}; with it {every.holding}.",
+            f"{empty} draws allow no healthy steady state, because division exceeds death; claims about patients count "
+            f"as not holding in them. Seed {self.seed}.",
         ]
 
 

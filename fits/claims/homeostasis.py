@@ -1,7 +1,8 @@
 """Checks of the claims about T-cell numbers under imatinib: a criterion each, for one parameter set or for many.
 
-The numbers come from `fits.claims.tcells`.  A criterion takes them as arrays, so that the verdict (one set, on the engine)
-and the share of draws (`fits.claims.draws`) cannot use different ones.  Comparisons are written so that NaN does not pass.
+The numbers come from `fits.claims.tcells`.  A criterion takes them as arrays, so that the verdict (one set, on the
+engine) and the share of draws (`fits.claims.draws`) cannot use different ones.  Comparisons are written so that NaN
+does not pass.
 """
 
 from __future__ import annotations
@@ -133,7 +134,7 @@ def each(numbers: Numbers, form: str, names: tuple[str, ...]) -> str:
 
 def all_of(*parts: npt.ArrayLike) -> BoolArray:
     """Sets in which every part holds."""
-    return np.logical_and.reduce(np.broadcast_arrays(*(np.asarray(part, dtype=bool) for part in parts)))
+    return np.asarray(np.logical_and.reduce(np.broadcast_arrays(*(np.asarray(p, dtype=bool) for p in parts))))
 
 
 def death_follows_tone(numbers: Numbers, limits: Limits) -> BoolArray:
@@ -352,13 +353,10 @@ def lymphopenic_rise(bench: Bench, limits: Limits) -> Finding:
     """IL-7 and pSTAT5 two weeks after the T cells of a patient under imatinib were cut to a tenth."""
     numbers = {**_lymphopenia(bench), "smallest_supply": _cohort(bench)[0]["smallest_supply"]}
     text = (
-        f"IL-7 {numbers['IL7_rise_usual'][0]:.3g}x with {100.0 * numbers['T_cells_usual'][0]:.3g} % of the T cells; pSTAT5 over "
-        f"health, after (times before): "
-        + ", ".join(
-            f"{cells.replace('_', ' ')} {numbers[f'tone_{cells}_usual'][0]:.3g} ({numbers[f'tone_{cells}_rise_usual'][0]:.3g}x)"
-            for cells in SUBSETS
-        )
-        + f"; imatinib's own lymphopenia raises IL-7 {numbers['IL7_rise_own'][0]:.3g}x"
+        f"IL-7 {numbers['IL7_rise_usual'][0]:.3g}x with {100.0 * numbers['T_cells_usual'][0]:.3g} % of the T cells; "
+        f"pSTAT5 over health: {each(numbers, 'tone_{}_usual', SUBSETS)}; over that before: "
+        f"{each(numbers, 'tone_{}_rise_usual', SUBSETS)}; imatinib's own lymphopenia raises IL-7 "
+        f"{numbers['IL7_rise_own'][0]:.3g}x"
     )
     return finding(rise_recovers(numbers, limits), text, numbers)
 
@@ -368,11 +366,7 @@ def after_transplantation(bench: Bench, limits: Limits) -> Finding:
     """The same with a third of the IL-7 production."""
     numbers = {**_lymphopenia(bench), "smallest_supply": _cohort(bench)[0]["smallest_supply"]}
     text = (
-        "pSTAT5 over health with a third of the production, against the usual one: "
-        + ", ".join(
-            f"{cells.replace('_', ' ')} {numbers[f'tone_{cells}_low'][0]:.3g} and {numbers[f'tone_{cells}_usual'][0]:.3g}"
-            for cells in SUBSETS
-        )
-        + f"; IL-7 {numbers['IL7_rise_low'][0]:.3g}x"
+        f"pSTAT5 over health: {each(numbers, 'tone_{}_low', SUBSETS)}; with the usual production "
+        f"{each(numbers, 'tone_{}_usual', SUBSETS)}; IL-7 {numbers['IL7_rise_low'][0]:.3g}x"
     )
     return finding(low_production(numbers, limits), text, numbers)

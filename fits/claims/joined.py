@@ -35,8 +35,8 @@ def tcr_tone(bench: Bench, limits: Limits) -> Finding:
         course = effect.tcr_at(tone.over_interval(pk.bundled("mouse", **given), effect))
         numbers[f"mouse_weak_{name}"] = np.atleast_1d(np.mean(course))
     text = "; ".join(
-        f"{who} {numbers[f'{who}_weak'][0]:.3g} at weak and {numbers[f'{who}_half'][0]:.3g} at half-maximal TCR input (within an "
-        f"interval down to {numbers[f'{who}_weak_lowest'][0]:.3g}; over the exposures "
+        f"{who} {numbers[f'{who}_weak'][0]:.3g} at weak and {numbers[f'{who}_half'][0]:.3g} at half-maximal TCR input "
+        f"(within an interval down to {numbers[f'{who}_weak_lowest'][0]:.3g}; over the exposures "
         f"{numbers[f'{who}_weak_highest_exposure'][0]:.3g}-{numbers[f'{who}_weak_lowest_exposure'][0]:.3g})"
         for who in ("human", "mouse")
     )
@@ -49,8 +49,9 @@ def deaths(bench: Bench, limits: Limits) -> tuple[bool, str, dict[str, float]]:
     numbers = homeostasis.rates_of(bench)
     names = tuple(f"{what}_{cells}" for what in ("death_0.02", "death_0.02_drug") for cells in SUBSETS)
     text = "death per day at 0.02 ng/ml, control and imatinib in vivo: " + ", ".join(
-        f"{cells.replace('_', ' ')} {numbers[f'death_0.02_{cells}'][0]:.3g} and {numbers[f'death_0.02_drug_{cells}'][0]:.3g}"
+        f"{cells.replace('_', ' ')} {alone:.3g} and {drug:.3g}"
         for cells in SUBSETS
+        for alone, drug in [(numbers[f"death_0.02_{cells}"][0], numbers[f"death_0.02_drug_{cells}"][0])]
     )
     return (
         bool(homeostasis.death_follows_tone(numbers, limits)[0]),

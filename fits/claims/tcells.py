@@ -261,7 +261,8 @@ def lymphopenia(runs: Runs, main: Patient, factor: float) -> Numbers:
         )
         for name, rel in (("usual", 1.0), ("low", 1.0 / factor))
     }
-    before, numbers = main.counts, {}
+    before = main.counts
+    numbers: Numbers = {}
     for name, after in found.items():
         numbers |= {
             f"IL7_rise_{name}": after["IL7_level"] / before["IL7_level"],
@@ -327,7 +328,8 @@ def _half_maximum(effect: FloatArray) -> FloatArray:
 
 def tcr_in_vivo(setting: Setting) -> Numbers:
     """B15: TCR tone over a dosing interval, and what the exposures of patients and of mice make of it."""
-    effect, numbers = setting.effect, {}
+    effect = setting.effect
+    numbers: Numbers = {}
     for who in ("human", "mouse"):
         unbound = tone.over_interval(setting.dosing(who), effect)
         for name, given in (("weak", tone.WEAK_TCR), ("half", tone.HALF_MAXIMAL_TCR)):
