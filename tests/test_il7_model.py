@@ -1,4 +1,4 @@
-"""The bundled IL-7 model as a document: equations, units, annotation, sources. No simulation room needed."""
+"""The equations of the bundled IL-7 model; what holds of every bundled model is in test_bundled_models.py."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 from kinetics import antimony
-from kinetics.catalogue import find_model, parameter_sources
+from kinetics.catalogue import find_model
 
 libsbml = pytest.importorskip("libsbml")
 roadrunner = pytest.importorskip("roadrunner")
@@ -157,15 +157,6 @@ def test_each_mechanism_has_a_parameter_that_does_nothing_by_default(runner, par
 # ---- the document ----------------------------------------------------------------------------------
 
 
-def test_sbml_is_the_translation_of_the_antimony():
-    entry = find_model(NAME)
-    assert antimony.in_step(entry.antimony(), entry.sbml()) == []
-
-
-def test_units_are_consistent_at_every_severity(document):
-    assert _complaints(document.clone()) == []
-
-
 def test_unit_check_would_see_a_mistake():
     """Control of the test above: a rate constant in nM/min instead of 1/min must be reported."""
     wrong = find_model(NAME).antimony().replace("kd has per_min;", "kd has nM_per_min;")
@@ -185,123 +176,12 @@ def test_model_keeps_to_what_every_tool_reads(document, model):
     assert not any(each.getHasOnlySubstanceUnits() for each in species)
 
 
-def test_initial_assignments_need_one_step(model):
-    """Each is a formula over plain numbers, so no tool can evaluate them in a wrong order."""
-    targets = {model.getInitialAssignment(i).getSymbol() for i in range(model.getNumInitialAssignments())}
-    ruled = {model.getRule(i).getVariable() for i in range(model.getNumRules())}
-    for i in range(model.getNumInitialAssignments()):
-        formula = libsbml.formulaToL3String(model.getInitialAssignment(i).getMath())
-        assert not set(re.findall(r"[A-Za-z_]\w*", formula)) & (targets | ruled), formula
-
-
-def test_literals_with_a_unit_are_declared_constants(model):
-    """What is left in the formulas are ones without a dimension."""
-    maths = [model.getReaction(i).getKineticLaw().getMath() for i in range(model.getNumReactions())]
-    maths += [model.getRule(i).getMath() for i in range(model.getNumRules())]
-    maths += [model.getInitialAssignment(i).getMath() for i in range(model.getNumInitialAssignments())]
-    literals = {(node.getValue(), node.getUnits()) for math in maths for node in _nodes(math) if node.isNumber()}
-    assert literals == {(1.0, "dimensionless")}
-
-
-def _nodes(math: Any) -> list[Any]:
-    return [math] + [n for i in range(math.getNumChildren()) for n in _nodes(math.getChild(i))]
-
-
-# ---- annotation ------------------------------------------------------------------------------------
-
-_IDENTIFIER = re.compile(
-    r"https://identifiers\.org/(?:"
-    r"uniprot:(?:[OPQ][0-9][A-Z0-9]{3}[0-9]|[A-NR-Z][0-9](?:[A-Z][A-Z0-9]{2}[0-9]){1,2})"
-    r"|CHEBI:\d+|GO:\d{7}|CL:\d{7}|doi:10\.\d{4,9}/\S+|pubmed:\d+|taxonomy:\d+)"
-)
-
-
-def _resources(element: Any) -> list[str]:
-    terms = [element.getCVTerm(i) for i in range(element.getNumCVTerms())]
-    return [term.getResourceURI(i) for term in terms for i in range(term.getNumResources())]
-
-
-def test_species_reactions_and_compartments_carry_an_sbo_term_of_their_kind(model):
-    sbo = libsbml.SBO
-    for i in range(model.getNumSpecies()):
-        assert sbo.isMaterialEntity(model.getSpecies(i).getSBOTerm()), model.getSpecies(i).getId()
-    for i in range(model.getNumReactions()):
-        assert sbo.isOccurringEntityRepresentation(model.getReaction(i).getSBOTerm()), model.getReaction(i).getId()
-    for i in range(model.getNumParameters()):
-        parameter = model.getParameter(i)
-        if parameter.isSetSBOTerm():
-            assert sbo.isQuantitativeParameter(parameter.getSBOTerm()), parameter.getId()
-    assert model.getSBOTermID() == "SBO:0000293"
-
-
-def test_everything_says_what_it_is_in_a_resolvable_form(model):
-    elements = [model.getSpecies(i) for i in range(model.getNumSpecies())]
-    elements += [model.getCompartment(i) for i in range(model.getNumCompartments())]
-    elements += [model.getReaction(i) for i in range(model.getNumReactions())]
-    for element in (*elements, model):
-        resources = _resources(element)
-        assert resources, element.getId()
-        for resource in resources:
-            assert _IDENTIFIER.fullmatch(resource), resource
-
-
-def test_model_names_paper_species_and_makers(model):
-    assert "https://identifiers.org/doi:10.1038/bcj.2017.29" in _resources(model)
-    assert "https://identifiers.org/taxonomy:9606" in _resources(model)
-    history = model.getModelHistory()
-    assert history.getNumCreators() == 1
-    assert re.fullmatch(r"\d{4}-\d\d-\d\dT.*", history.getCreatedDate().getDateAsString())
-    assert "BSD-3-Clause" in model.getNotesString()
-
-
-# ---- where the numbers come from -------------------------------------------------------------------
-
-_UNITS = {  # the unit in the note, by the id of the SBML unit
-    "dimensionless": {"1"},
-    "nM": {"nM"},
-    "per_nM": {"1/nM"},
-    "per_min": {"1/min"},
-    "nM_per_min": {"nM/min"},
-    "per_nM_per_min": {"1/nM/min"},
-    "cells_per_ml": {"cells/ml"},
-    "pL_cells_per_ml": {"pL cells/ml"},
-    "item": {"molecules/cell"},
-    "item_per_zmol": {"molecules/zmol"},
-}
-
-
-def test_every_parameter_states_unit_label_and_source(model):
-    sources = parameter_sources(NAME)
-    ruled = {model.getRule(i).getVariable() for i in range(model.getNumRules())}
-    given = [p for i in range(model.getNumParameters()) if (p := model.getParameter(i)).getId() not in ruled]
-    assert {p.getId() for p in given} | {"medium", "cell"} == set(sources)
-    for parameter in given:
-        source = sources[parameter.getId()]
-        assert source.unit in _UNITS[parameter.getUnits()], parameter.getId()
-        assert source.source and source.note, parameter.getId()
-
-
-def test_sources_travel_into_the_sbml(model):
-    for name, source in parameter_sources(NAME).items():
-        element = model.getParameter(name) or model.getCompartment(name)
-        notes = " ".join(re.sub(r"<[^>]+>", "", element.getNotesString()).split())
-        assert notes.startswith(f"{source.unit}; {source.label}; "), name
-
-
-_TRUST = {"paper": 3, "looked up": 3, "recalled": 2, "feasibility": 1, "assumed": 1}
 
 
 @pytest.mark.skipif(not LEDGER.exists(), reason="the table of parameters is kept outside the repository")
-def test_no_label_is_better_than_its_row_in_the_table_of_parameters():
+def test_receptor_numbers_of_the_variants_are_those_of_the_table():
     with LEDGER.open(encoding="utf-8") as file:
         ledger = {row["id"]: row for row in csv.DictReader(file)}
-    seen = 0
-    for name, source in parameter_sources(NAME).items():
-        row = re.search(r"\bP\d{3}\b", source.source)
-        if row and source.label != "defined":
-            assert _TRUST[source.label] <= _TRUST[ledger[row[0]]["label"]], name
-            seen += 1
-    assert seen >= 20
     for variant, row in (("T_helper", "P023"), ("naive_CD4", "P024"), ("memory_CD4", "P025"), ("CD8", "P026"),
                          ("naive_CD8", "P027"), ("memory_CD8", "P028")):  # fmt: skip
         values = find_model(NAME).variants[variant].values

@@ -1,0 +1,185 @@
+"""What holds of every bundled model as a document: translation, units, annotation, sources."""
+
+from __future__ import annotations
+
+import csv
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kinetics import antimony
+from kinetics.catalogue import find_model, models, parameter_sources
+
+libsbml = pytest.importorskip("libsbml")
+
+NAMES = [entry.name for entry in models()]
+LEDGER = Path(__file__).parents[1].parent / "shared" / "science" / "parameters.csv"
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def document(name: str) -> Any:
+    return libsbml.readSBMLFromString(find_model(name).sbml())
+
+
+@pytest.fixture(scope="module")
+def model(document: Any) -> Any:
+    return document.getModel()
+
+
+# ---- the document ----------------------------------------------------------------------------------
+
+
+def test_sbml_is_the_translation_of_the_antimony(name):
+    entry = find_model(name)
+    assert antimony.in_step(entry.antimony(), entry.sbml()) == []
+
+
+def test_units_are_consistent_at_every_severity(document):
+    checked = document.clone()
+    checked.setConsistencyChecks(libsbml.LIBSBML_CAT_UNITS_CONSISTENCY, True)
+    checked.checkConsistency()
+    assert [checked.getError(i).getMessage() for i in range(checked.getNumErrors())] == []
+
+
+def test_model_keeps_to_what_every_tool_reads(name, document, model):
+    assert (document.getLevel(), document.getVersion()) == (3, 2)
+    assert model.getNumEvents() == 0
+    assert model.getNumConstraints() == 0
+    rules = [model.getRule(i) for i in range(model.getNumRules())]
+    assert all(rule.isAssignment() for rule in rules)
+    assert not re.search(r"delay|rateOf|<rem/>|<quotient/>|<max/>|<min/>|<implies/>", find_model(name).sbml())
+    species = [model.getSpecies(i) for i in range(model.getNumSpecies())]
+    assert not any(each.getHasOnlySubstanceUnits() for each in species)
+
+
+def test_initial_assignments_need_one_step(model):
+    """Each is a formula over plain numbers, so no tool can evaluate them in a wrong order."""
+    targets = {model.getInitialAssignment(i).getSymbol() for i in range(model.getNumInitialAssignments())}
+    ruled = {model.getRule(i).getVariable() for i in range(model.getNumRules())}
+    for i in range(model.getNumInitialAssignments()):
+        formula = libsbml.formulaToL3String(model.getInitialAssignment(i).getMath())
+        assert not set(re.findall(r"[A-Za-z_]\w*", formula)) & (targets | ruled), formula
+
+
+def test_literals_with_a_unit_are_declared_constants(model):
+    """What is left in the formulas are small whole numbers without a dimension."""
+    maths = [model.getReaction(i).getKineticLaw().getMath() for i in range(model.getNumReactions())]
+    maths += [model.getRule(i).getMath() for i in range(model.getNumRules())]
+    maths += [model.getInitialAssignment(i).getMath() for i in range(model.getNumInitialAssignments())]
+    literals = {(node.getValue(), node.getUnits()) for math in maths for node in _nodes(math) if node.isNumber()}
+    assert {unit for _, unit in literals} == {"dimensionless"}
+    assert {value for value, _ in literals} <= {float(k) for k in range(1, 8)}
+
+
+def _nodes(math: Any) -> list[Any]:
+    return [math] + [n for i in range(math.getNumChildren()) for n in _nodes(math.getChild(i))]
+
+
+# ---- annotation ------------------------------------------------------------------------------------
+
+_IDENTIFIER = re.compile(
+    r"https://identifiers\.org/(?:"
+    r"uniprot:(?:[OPQ][0-9][A-Z0-9]{3}[0-9]|[A-NR-Z][0-9](?:[A-Z][A-Z0-9]{2}[0-9]){1,2})"
+    r"|CHEBI:\d+|GO:\d{7}|CL:\d{7}|doi:10\.\d{4,9}/\S+|pubmed:\d+|taxonomy:\d+)"
+)
+
+
+def _resources(element: Any) -> list[str]:
+    terms = [element.getCVTerm(i) for i in range(element.getNumCVTerms())]
+    return [term.getResourceURI(i) for term in terms for i in range(term.getNumResources())]
+
+
+def test_species_reactions_and_compartments_carry_an_sbo_term_of_their_kind(model):
+    sbo = libsbml.SBO
+    for i in range(model.getNumSpecies()):
+        assert sbo.isMaterialEntity(model.getSpecies(i).getSBOTerm()), model.getSpecies(i).getId()
+    for i in range(model.getNumReactions()):
+        assert sbo.isOccurringEntityRepresentation(model.getReaction(i).getSBOTerm()), model.getReaction(i).getId()
+    for i in range(model.getNumParameters()):
+        parameter = model.getParameter(i)
+        if parameter.isSetSBOTerm():
+            assert sbo.isQuantitativeParameter(parameter.getSBOTerm()), parameter.getId()
+    assert model.getSBOTermID() == "SBO:0000293"
+
+
+def test_everything_says_what_it_is_in_a_resolvable_form(model):
+    elements = [model.getSpecies(i) for i in range(model.getNumSpecies())]
+    elements += [model.getCompartment(i) for i in range(model.getNumCompartments())]
+    elements += [model.getReaction(i) for i in range(model.getNumReactions())]
+    for element in (*elements, model):
+        resources = _resources(element)
+        assert resources, element.getId()
+        for resource in resources:
+            assert _IDENTIFIER.fullmatch(resource), resource
+
+
+def test_model_names_paper_species_and_makers(model):
+    assert "https://identifiers.org/doi:10.1038/bcj.2017.29" in _resources(model)
+    assert "https://identifiers.org/taxonomy:9606" in _resources(model)
+    history = model.getModelHistory()
+    assert history.getNumCreators() == 1
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT.*", history.getCreatedDate().getDateAsString())
+    assert "BSD-3-Clause" in model.getNotesString()
+
+
+# ---- where the numbers come from -------------------------------------------------------------------
+
+_UNITS = {  # the unit in the note, by the id of the SBML unit
+    "dimensionless": {"1"},
+    "nM": {"nM"},
+    "per_nM": {"1/nM"},
+    "per_min": {"1/min"},
+    "nM_per_min": {"nM/min"},
+    "per_nM_per_min": {"1/nM/min"},
+    "cells_per_ml": {"cells/ml"},
+    "pL_cells_per_ml": {"pL cells/ml"},
+    "item": {"molecules/cell"},
+    "item_per_zmol": {"molecules/zmol"},
+    "per_ul": {"cells/ul"},
+    "per_day": {"1/d", "molecules/cell/day"},
+    "pg_per_ml": {"pg/ml"},
+    "molecules_per_pg": {"molecules/ul per pg/ml"},
+    "per_ul_per_day": {"cells/ul/day", "molecules/ul/day"},
+}
+
+
+def test_every_parameter_states_unit_label_and_source(name, model):
+    sources = parameter_sources(name)
+    ruled = {model.getRule(i).getVariable() for i in range(model.getNumRules())}
+    given = [p for i in range(model.getNumParameters()) if (p := model.getParameter(i)).getId() not in ruled]
+    volumes = {model.getCompartment(i).getId() for i in range(model.getNumCompartments())}
+    assert {p.getId() for p in given} | volumes == set(sources)
+    for parameter in given:
+        source = sources[parameter.getId()]
+        assert source.unit in _UNITS[parameter.getUnits()], parameter.getId()
+        assert source.source and source.note, parameter.getId()
+
+
+def test_sources_travel_into_the_sbml(name, model):
+    for symbol, source in parameter_sources(name).items():
+        element = model.getParameter(symbol) or model.getCompartment(symbol)
+        notes = " ".join(re.sub(r"<[^>]+>", "", element.getNotesString()).split())
+        assert notes.startswith(f"{source.unit}; {source.label}; "), symbol
+
+
+_TRUST = {"paper": 3, "looked up": 3, "recalled": 2, "feasibility": 1, "assumed": 1}
+
+
+@pytest.mark.skipif(not LEDGER.exists(), reason="the table of parameters is kept outside the repository")
+def test_no_label_is_better_than_its_row_in_the_table_of_parameters(name):
+    with LEDGER.open(encoding="utf-8") as file:
+        ledger = {row["id"]: row for row in csv.DictReader(file)}
+    seen = 0
+    for symbol, source in parameter_sources(name).items():
+        row = re.search(r"\bP\d{3}\b", source.source)
+        if row and source.label not in ("defined", "calibrated"):
+            assert _TRUST[source.label] <= _TRUST[ledger[row[0]]["label"]], symbol
+            seen += 1
+    assert seen >= 8
