@@ -1,4 +1,4 @@
-"""Claims about T-cell numbers: each can be made to fail, draws use the criteria of the verdicts, ranges hold the values."""
+"""Claims about T-cell numbers: each can be made to fail, draws use the criteria of the verdicts, ranges hold values."""
 
 from __future__ import annotations
 
@@ -164,7 +164,7 @@ def test_sample_is_log_uniform_and_follows_its_seed():
     values = drawing.sample(4000, seed=1)
     for name, allowed in RANGES.items():
         place = np.log(values[name] / allowed.lower) / np.log(allowed.upper / allowed.lower)
-        assert 0.0 <= place.min() and place.max() <= 1.0
+        assert place.min() >= 0.0 and place.max() <= 1.0
         assert place.mean() == pytest.approx(0.5, abs=4.0 * np.sqrt(1.0 / 12.0 / 4000.0))  # four standard errors
     assert np.array_equal(drawing.sample(5, seed=1)["pace"], drawing.sample(5, seed=1)["pace"])
     assert not np.array_equal(drawing.sample(5, seed=2)["pace"], drawing.sample(5, seed=1)["pace"])
