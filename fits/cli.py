@@ -169,6 +169,10 @@ def parser() -> argparse.ArgumentParser:
     reproduce.add_argument(
         "--no-calibration", action="store_true", help="skip the fit at the end, which takes up to a minute"
     )
+    reproduce.add_argument(
+        "--draws", type=int, default=2000, metavar="N",
+        help="parameter sets for the share in which a claim about T-cell numbers holds (2000); 0: none",
+    )  # fmt: skip
     reproduce.add_argument("--force", action="store_true", help="overwrite a file that is no such page")
 
     cli_synergy.add(command, _settings, _output)

@@ -17,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fits.claims.ledger import How
+from fits.claims.ledger import MODELS, How, declared_ranges, find_claim
 from fits.claims.verdict import Status, Verdict
 from fits.steroid.ridges import CANNOT_TELL
 from kinetics import plotting
@@ -26,6 +26,7 @@ from kinetics.errors import InputError
 
 if TYPE_CHECKING:
     from fits.calibration import Calibration
+    from fits.claims.draws import Draws
     from fits.reproduce import MeasuredComparison, Reproduction, SubsetCurves
     from fits.steroid.predictions import Ensembled
 
@@ -88,6 +89,7 @@ def page(reproduction: Reproduction) -> str:
         _open_claims(Status.NOT_ANSWERED, by_status[Status.NOT_ANSWERED]),
         _open_claims(Status.OUT_OF_SCOPE, by_status[Status.OUT_OF_SCOPE]),
         "" if reproduction.ensemble is None else _predictions(reproduction.ensemble),
+        "" if reproduction.draws is None else _draws(reproduction.draws),
         "" if reproduction.calibration is None else _calibration(reproduction.calibration),
         _provenance(reproduction),
     ]
@@ -96,10 +98,11 @@ def page(reproduction: Reproduction) -> str:
         for status, (anchor, title) in _SECTIONS.items()
         if by_status[status]
     ]
+    drawn = [] if reproduction.draws is None else [("draws", "Draws")]
     fitted = [] if reproduction.calibration is None else [("calibration", "Calibration")]
     if reproduction.ensemble is not None:
         fitted.insert(0, ("predictions", "Predictions"))
-    links = [*links[:1], ("figures", "Figures"), *links[1:], *fitted, ("provenance", "Provenance")]
+    links = [*links[:1], ("figures", "Figures"), *links[1:], *drawn, *fitted, ("provenance", "Provenance")]
     nav = "".join(f'<li><a href="#{anchor}">{_e(title)}</a></li>' for anchor, title in links)
     return f"""<!DOCTYPE html>
 <html lang="en">
@@ -336,6 +339,35 @@ def _open_questions() -> str:
     return f"<h3>What cannot be told apart</h3><ul>{items}</ul>"
 
 
+def _draws(draws: Draws) -> str:
+    """In how many draws the claims about T-cell numbers hold, one by one and together."""
+    rows = [
+        (
+            _e(claim),
+            _e(find_claim(claim).statement),
+            _e(find_claim(claim).priority),
+            _e(f"{share.holding} of {share.of}"),
+            _percent(share.fraction),
+        )
+        for claim in draws.holding
+        for share in (draws.share(claim),)
+    ]
+    ranges = declared_ranges(MODELS["M3"])
+    declared = [
+        (_e(name), _e(f"{item.lower:g} to {item.upper:g}"), _e(item.label), _e(item.why))
+        for name, item in ranges.items()
+    ]
+    said = "".join(f"<li>{_e(sentence)}</li>" for sentence in draws.sentences())
+    claims = _table("Draws in which each claim holds", ("Claim", "Statement", "Priority", "Draws", "Share"), rows)
+    table = _table("What was drawn, log-uniformly", ("Constant", "Range", "Label", "Reason"), declared)
+    return (
+        f'<section id="draws"><h2>Draws</h2><p>The constants of the T-cell model are assumed or recalled. Their '
+        f"ranges were written down before any draw was made; the claims about T-cell numbers were then checked in "
+        f"each draw.</p>"
+        f"<ul>{said}</ul>{claims}<details><summary>The declared ranges</summary>{table}</details></section>"
+    )
+
+
 def _calibration(calibration: Calibration) -> str:
     """The fitted curve with its band, and everything else in words."""
     unit = calibration.response_unit
@@ -387,9 +419,12 @@ def _percent(share: float) -> str:
 
 def _provenance(reproduction: Reproduction) -> str:
     solver = reproduction.solver
-    seed = "none: nothing here is random"
+    seeds = []
+    if reproduction.draws is not None:
+        seeds.append(f"{reproduction.draws.seed} for the draws")
     if reproduction.calibration is not None:
-        seed = f"{reproduction.calibration.result.seed} for the starts of the calibration; nothing else is random"
+        seeds.append(f"{reproduction.calibration.result.seed} for the starts of the calibration")
+    seed = f"{', '.join(seeds)}; nothing else is random" if seeds else "none: nothing here is random"
     rows = [
         ("command", "<code>kinetics reproduce</code>"),
         ("seed", _e(seed)),

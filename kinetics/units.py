@@ -25,7 +25,7 @@ _UNIT = re.compile(r"[A-Za-zµμ%/*^·().\d\s-]{1,60}\Z")
 _MULTIPLE = re.compile(r"(\d+\.?\d*(?:[eE][+-]?\d{1,3})?)\*(?=[A-Za-z])")
 _BIG_POWER = re.compile(r"\^\s*-?\d{2,}|\*\*")
 _PRETTY = (
-    "nM", "uM", "pM", "mM", "M", "ng/ml", "nmol", "pmol", "umol", "mmol", "mol", "zmol", "fmol", "amol", "min",
+    "nM", "uM", "pM", "mM", "M", "ng/ml", "pg/ml", "nmol", "pmol", "umol", "mmol", "mol", "zmol", "fmol", "amol", "min",
     "h", "s", "d", "pl", "fl", "nl", "ul", "ml", "l", "1/min", "1/h", "1/s", "1/d", "1/nM/min", "1/ml", "1/ul",
     "1/l", "1/nM", "1/uM", "1/M", "1/zmol", "1/nmol", "1/pmol", "1/mol", "1/nM/h", "1/nM/s", "nM/min", "nM/h",
     "nM/s", "1/uM/s", "uM/s", "uM/min", "mM/s", "1/mM/s",

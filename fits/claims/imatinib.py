@@ -21,6 +21,7 @@ from fits.claims.registry import Finding, answers
 Numbers = Mapping[str, float]
 BOTH = (TREATED, replace(TREATED, cells="CD8"))
 PRESENT = replace(TREATED, imatinib=NO_WASH)
+DENSITIES = (5e5, 1e6, 2e6)  # cells/ml of cultures
 WEAK_TCR = 0.5  # the input of the feasibility study, shown beside the half-maximal one
 TCR_DOSES = tuple(f"{10.0**e:.6g}" for e in np.arange(-8, 17) / 4.0)
 IMATINIB_DOSES = ("0 uM", *(f"{10.0**e:.6g} uM" for e in np.arange(-8, 17) / 8.0))
@@ -187,6 +188,11 @@ def _erk_losses(bench: Bench, limits: Numbers) -> tuple[bool, str, dict[str, flo
     return holds, text, numbers
 
 
+def erk_left(bench: Bench) -> float:
+    """ppERK after the protocol of B08 at the half-maximal TCR input, imatinib over vehicle."""
+    return 1.0 - _erk_losses(bench, find_claim("B08").thresholds)[2]["loss_half_maximal"]
+
+
 @answers("B08")
 def lowers_erk(bench: Bench, limits: Numbers) -> Finding:
     """Imatinib lowers ppERK after a suboptimal TCR input, less so after a strong one."""
@@ -222,9 +228,8 @@ def tcr_potency(bench: Bench, limits: Numbers) -> Finding:
 # ---- BCL2, receptors, activated cells -----------------------------------------------------------------------
 
 
-@answers("B11")
-def supports_bcl2(bench: Bench, limits: Numbers) -> Finding:
-    """BCL2 rises with IL-7 below 1 ng/ml over 24-72 h, and imatinib that stays in the medium lowers it."""
+def bcl2_rises(bench: Bench) -> tuple[bool, str, dict[str, float]]:
+    """A part of B11: BCL2 rises with IL-7 below 1 ng/ml over 24-72 h, imatinib that stays in the medium lowers it."""
     doses = tuple(f"{dose:g} ng/ml" for dose in (0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 0.9))
     numbers: dict[str, float] = {}
     holds = True
@@ -244,7 +249,7 @@ def supports_bcl2(bench: Bench, limits: Numbers) -> Finding:
         f"{numbers[f'fold_{hours}h']:.3g} and {numbers[f'fold_drug_{hours}h']:.3g} at {hours} h"
         for hours in (24, 48, 72)
     )
-    return Finding(holds, text, numbers)
+    return holds, text, numbers
 
 
 @answers("B23")
@@ -299,16 +304,15 @@ def receptor_half_life(bench: Bench, limits: Numbers) -> Finding:
     return Finding(holds, text, {f"hours_{dose:g}": value for dose, value in found.items()})
 
 
-@answers("X06")
-def ladder(bench: Bench, limits: Numbers) -> Finding:
-    """EC50 of BCL2 at 48 h over that of pSTAT5 at 30 min, the first two steps of the ladder, by cells and density.
+def first_step(bench: Bench, limits: Numbers) -> tuple[bool, str, dict[str, float]]:
+    """EC50 of BCL2 at 48 h over that of pSTAT5 at 30 min, by cells and density: the first two rungs of the ladder X06.
 
     The ladder was seen in CD8 cells, so these are scored; CD4 cells are shown beside them.
     """
     found: dict[tuple[str, float], float] = {}
     numbers: dict[str, float] = {}
     for cells in ("CD8", "CD4"):
-        for density in (5e5, 1e6, 2e6):
+        for density in DENSITIES:
             assay = Assay(cells=cells, values=(("cell_density", density),))
             early = bench.curve(assay).describe().ec50
             late = bench.curve(replace(assay, readout="BCL2", at="48 h")).describe().ec50
@@ -320,4 +324,4 @@ def ladder(bench: Bench, limits: Numbers) -> Finding:
         f"{cells} " + ", ".join(f"{value:.3g}" for (which, _), value in found.items() if which == cells)
         for cells in ("CD8", "CD4")
     )
-    return Finding(holds, f"{text}; the proliferation step needs another model", numbers)
+    return holds, text, numbers

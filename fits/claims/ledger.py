@@ -113,12 +113,16 @@ class DeclaredRange:
     label: str = ""  # how far the range itself can be trusted; "" where the reason says it
 
 
-_RANGES = {"il7_stat5_imatinib": "ranges.toml", "gc_bim_tall": "ranges_steroid.toml"}
+_RANGES = {
+    "il7_stat5_imatinib": "ranges.toml",
+    "gc_bim_tall": "ranges_steroid.toml",
+    "tcell_homeostasis": "ranges_tcell.toml",
+}
 
 
 @functools.cache
 def declared_ranges(model: str = "il7_stat5_imatinib") -> Mapping[str, DeclaredRange]:
-    """By parameter of a model; what `How` refers to.
+    """By parameter of a model; what `How` refers to.  Those of the T-cell model include the exposures it is run at.
 
     Raises:
         UnknownName: no ranges are declared for that model.

@@ -36,6 +36,6 @@ def answers(claim: str) -> Callable[[Check], Check]:
 
 def checks() -> Mapping[str, Check]:
     """All checks by claim."""
-    from fits.claims import cohorts, controls, imatinib, steroid  # noqa: F401  they register when imported
+    from fits.claims import cohorts, controls, homeostasis, imatinib, joined, steroid  # noqa: F401  they register
 
     return MappingProxyType(_checks)

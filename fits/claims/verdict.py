@@ -40,7 +40,7 @@ class Share:
 
     def words(self) -> str:
         """For people: ``"1423 of 2000 log-uniform draws (71 %)"``; the count first, for 1999 of 2000 are not all."""
-        return f"{self.holding} of {self.of} {self.what} ({100.0 * self.fraction:.3g} %)"
+        return f"{self.holding} of {self.of} {self.what} ({100.0 * self.fraction:.1f} %)"
 
     def to_dict(self) -> dict[str, Any]:
         """The same for programs."""

@@ -15,7 +15,7 @@ def reproduce_command(args: argparse.Namespace) -> int:
     if not args.no_page:
         check_target(args.output, force=args.force)
     with heartbeat("simulating the papers", args):
-        reproduction = reproduce(calibrate=not args.no_calibration)
+        reproduction = reproduce(calibrate=not args.no_calibration, draws=args.draws)
     print(reproduction.to_json() if args.json else reproduction.table(), flush=True)
     if not args.no_page:
         write_page(reproduction, args.output, force=args.force)
