@@ -63,6 +63,9 @@ class CurvePoint:
     error: float = math.nan  # standard deviation; NaN: not stated
     lower: float = -math.inf
     upper: float = math.inf
+    donor: str = ""
+    plate: str = ""
+    inhibitor: float = math.nan  # dose of a second substance; NaN where the table has no such column
 
     @property
     def interval(self) -> bool:
@@ -80,11 +83,12 @@ class ReportedCurve:
     time_unit: str = ""
     source: str = ""
     notes: tuple[str, ...] = ()  # what a reader of the table had to decide
+    inhibitor_unit: str = ""
 
     def __post_init__(self) -> None:
         if not self.points:
             raise InputError("a reported curve needs at least one point")
-        for unit, what in ((self.dose_unit, "dose"), (self.time_unit, "time")):
+        for unit, what in ((self.dose_unit, "dose"), (self.time_unit, "time"), (self.inhibitor_unit, "inhibitor")):
             quantity(f"1 {unit}", f"unit of the {what}")
         for point in self.points:
             where = f"a point at dose {point.dose:g}"
