@@ -1,7 +1,7 @@
 """Fit curves to one or many arms, with any parameters shared.
 
->>> fitted = fit_curves(curve, "4pl", shared=("bottom", "log_hill"))    # doctest: +SKIP
->>> print(fitted.arm("drug"))                                          # doctest: +SKIP
+>>> fitted = fit_curves(curve, "4pl", shared=("bottom", "hill"))    # doctest: +SKIP
+>>> print(describe_arms(fitted)["drug"])                          # doctest: +SKIP
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 
 from fits.constrained import descend
 from fits.curvefit.forms import GAPS, SKEWS, SLOPES, FloatArray, Form, Kind, form_named
-from fits.curvefit.layout import Layout, arrange
+from fits.curvefit.layout import Layout, arrange, canonical
 from fits.curvefit.likelihood import CurveObjective, Noise
 from fits.curvefit.points import Points, check_axes, points_of, reason_not_to_fit
 from fits.curvefit.starts import starts_for
@@ -120,9 +120,8 @@ def fit_curves(
 
     Args:
         form: ``"3pl"`` (Hill slope 1), ``"4pl"``, ``"5pl"`` or ``"biphasic"``.
-        shared: parameters that all arms have in common (``bottom``, ``top``, ``log_ec50``, ``log_hill``, ...), or
-            ``"all"``.  Arms that share something are fitted together, with one noise level; otherwise each by itself.
-        fixed: values not estimated, as ``{"bottom": 0.0}`` or ``{"log_hill": 0.0}``.
+        shared: parameters that all arms have in common (``bottom``, ``top``, ``ec50``, ``hill``, ...), or ``"all"``.  Arms that share something are fitted together, with one noise level; otherwise each by itself.
+        fixed: values not estimated, as ``{"bottom": 0.0}`` or ``{"hill": 1.0}``.
         noise: ``"constant"``, ``"proportional"`` or ``"stated"`` (the standard deviations beside the points).  By default
             stated where every point has one, else constant; the result says which.
         robust: expect outliers: Student's t instead of the normal distribution.
@@ -132,7 +131,7 @@ def fit_curves(
         InputError: no arm can be fitted; for several, arms that cannot are named in ``not_fitted``.
     """
     shape = form_named(form)
-    together = tuple(shared)
+    together, held = canonical(shared, fixed)
     if controls and "bottom" not in together and "all" not in together:
         together = (*together, "bottom")
     points = curve if isinstance(curve, Points) else points_of(curve, controls=controls)
@@ -140,7 +139,7 @@ def fit_curves(
     notes = [*points.notes, *notes]
     if warning := check_axes(points):
         notes.append(warning)
-    apart = arrange(shape, points.arms, together, fixed)
+    apart = arrange(shape, points.arms, together, held)
     reasons = {
         arm: reason
         for number, arm in enumerate(points.arms)
@@ -151,7 +150,7 @@ def fit_curves(
     parts: list[JointFit] = []
     for group in groups:
         chosen = points.of(group)
-        layout = arrange(shape, group, together, fixed)
+        layout = arrange(shape, group, together, held)
         if sort is not Noise.STATED and len(chosen) <= len(layout.names):
             for arm in group:
                 reasons[arm] = (

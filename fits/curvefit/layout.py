@@ -7,6 +7,7 @@ Estimated parameters are called after the shape's (``log_ec50``) where all arms 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -40,6 +41,25 @@ class Layout:
         stacked = self.matrix.reshape(-1, len(self.names))
         found, *_ = np.linalg.lstsq(stacked, (thetas - self.offset).reshape(-1), rcond=None)
         return np.asarray(found)
+
+
+_PLAIN = {"ec50": ("log_ec50", math.log10), "hill": ("log_hill", math.log), "hill_2": ("log_hill_2", math.log),
+          "skew": ("log_skew", math.log)}  # fmt: skip
+
+
+def canonical(shared: Iterable[str], fixed: Mapping[str, float] | None) -> tuple[tuple[str, ...], dict[str, float]]:
+    """Names and values as the shapes have them: ``ec50`` and ``hill`` may be said for ``log_ec50`` and ``log_hill``.
+
+    Raises:
+        InputError: a plain value is not positive, or not finite.
+    """
+    held = {}
+    for name, value in (fixed or {}).items():
+        if not math.isfinite(value) or (name in _PLAIN and not value > 0.0):
+            raise InputError(f"parameter {name!r} cannot be fixed at {value:g}")
+        inner, turn = _PLAIN.get(name, (name, float))
+        held[inner] = float(turn(value))
+    return tuple(_PLAIN.get(name, (name, None))[0] for name in shared), held
 
 
 def arrange(

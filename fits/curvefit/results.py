@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.special import chdtrc, fdtrc
+from scipy.special import chdtrc, fdtrc, ndtri, stdtrit
 
 from fits.constrained import descend
 from fits.curvefit import quantities
@@ -321,6 +321,24 @@ def _censored(
         middle = 0.5 * (low + high)
         low, high = (low, middle) if compatible(10.0**middle) else (middle, high)
     return 10.0**low
+
+
+def curve_band(fit: JointFit, arm: str, doses: FloatArray, level: float = 0.95) -> tuple[FloatArray, FloatArray]:
+    """Where the curve itself lies, point by point, in the linear approximation; lower and upper, ``(m,)`` each."""
+    number, objective = fit.layout.arms.index(arm), fit.objective
+    p = len(fit.layout.names)
+    f, local = fit.layout.form.mean(np.asarray(doses, dtype=float), fit.theta(number))
+    rows = local @ fit.layout.matrix[number]
+    information = objective.evaluate(fit.x, derivatives=True).hessian
+    assert information is not None
+    covariance = np.linalg.pinv(information, rcond=1e-12, hermitian=True)[:p, :p]
+    half = float(stdtrit(max(objective.residual_degrees, 1), 0.5 * (1.0 + level)))
+    if objective.noise is Noise.STATED:
+        half = float(ndtri(0.5 * (1.0 + level)))
+    else:
+        half *= math.sqrt(objective.n_data / max(objective.residual_degrees, 1))
+    wide = half * np.sqrt(np.maximum(np.einsum("ij,jk,ik->i", rows, covariance, rows), 0.0))
+    return f - wide, f + wide
 
 
 # --- is there an effect at all? -------------------------------------------------------------------------------

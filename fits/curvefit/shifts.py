@@ -19,7 +19,7 @@ import numpy as np
 from fits.curvefit import quantities
 from fits.curvefit.fitting import JointFit, _noise, fit_layout
 from fits.curvefit.forms import FloatArray, Form, form_named
-from fits.curvefit.layout import Layout
+from fits.curvefit.layout import Layout, canonical
 from fits.curvefit.likelihood import Noise
 from fits.curvefit.points import Points, points_of, reason_not_to_fit
 from fits.curvefit.results import ArmResult, Estimate, describe_arm, interval_of, parameter_interval, ratio_p_value
@@ -123,7 +123,7 @@ def measured_shift(
     Args:
         control, treated: names of arms; by default the two of a curve that has two.
         form: ``"3pl"``, ``"4pl"`` or ``"5pl"``.
-        shared: parameters that the arms have in common, such as ``("bottom", "log_hill")``.
+        shared: parameters that the arms have in common, such as ``("bottom", "hill")``.
         level: of the intervals; the tests reject at one minus it.
 
     Raises:
@@ -135,8 +135,9 @@ def measured_shift(
     if "gap" in shape.parameters:
         raise InputError("a biphasic curve has two EC50s: compare its arms parameter by parameter with fit_curves")
     pair = points.of(names)
-    together = set(shape.free) if "all" in (chosen := tuple(shared)) else set(chosen)
-    held = {**shape.fixed, **(fixed or {})}
+    chosen, given = canonical(shared, fixed)
+    together = set(shape.free) if "all" in chosen else set(chosen)
+    held = {**shape.fixed, **given}
     for name in (*sorted(together), *held):
         shape.index(name)
     own = len([name for name in shape.parameters if name not in held and name not in together])
