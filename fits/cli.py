@@ -1,5 +1,5 @@
 """The command line: ``kinetics models | show | validate | simulate | dose-response | shift | reproduce | doctor``,
-and for calibration ``check | fit | profile | sample | report | export`` (their words are in `fits.cli_calibration`).
+for measured curves ``curves`` (its words are in `fits.cli_curves`), and for calibration ``check | fit | profile | sample | report | export`` (their words are in `fits.cli_calibration`).
 
 This module holds the words of the command line and its manners: results on standard output, everything else on
 standard error, one line per error, exit status 0, 1 or 2.  What the commands do is in `fits.commands`, which is
@@ -16,7 +16,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn, cast
 
-from fits import cli_calibration
+from fits import cli_calibration, cli_curves
 
 EPILOG = """\
 exit status:
@@ -168,6 +168,7 @@ def parser() -> argparse.ArgumentParser:
     )
     reproduce.add_argument("--force", action="store_true", help="overwrite a file that is no such page")
 
+    cli_curves.add(command)
     cli_calibration.add(command)
 
     command(

@@ -189,8 +189,10 @@ def _of_profile(found: Profile, name: str, plain: Callable[[float], float], unit
     words = []
     if found.gained > 1e-3:
         words.append(f"a better optimum (by {found.gained:.2g}) turned up on the way: the other numbers are out of date")
-    lower = None if found.lower is None else plain(found.lower)
-    upper = None if found.upper is None else plain(found.upper)
+    # An end that only a bound on another parameter makes is an open one: the bounds here are not knowledge.
+    leaning = {side for side in ("lower", "upper") if any(n.startswith(f"The {side} end depends") for n in found.notes)}
+    lower = None if found.lower is None or "lower" in leaning else plain(found.lower)
+    upper = None if found.upper is None or "upper" in leaning else plain(found.upper)
     return Estimate(name, plain(found.optimum), lower, upper, unit, words=tuple(words))
 
 
