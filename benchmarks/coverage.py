@@ -2,10 +2,10 @@
 
     python benchmarks/coverage.py [--sets 1000] [--seed 1] [--only NAME]
 
-Simulates data sets from known curves, fits each and counts how often the profile interval of every quantity holds the truth
-(93 to 97 % is the aim; with 1,000 sets the binomial error of 95 % is 0.7 %).  Beside it, in brackets, the coverage that the
-large-sample threshold chi2(1) would have had, from the same profiles.  An open end covers everything on its side; how many
-intervals had one is shown as well.
+Simulates data sets from known curves, fits each and counts how often the profile interval of every quantity holds
+the truth (93 to 97 % is the aim; with 1,000 sets the binomial error of 95 % is 0.7 %).  Beside it, in brackets, the
+coverage that the large-sample threshold chi2(1) would have had, from the same profiles.  An open end covers
+everything on its side; how many intervals had one is shown as well.
 """
 
 from __future__ import annotations
@@ -49,7 +49,8 @@ class Count:
         self.large_sample += bool(delta <= 1.920729)
 
     def __str__(self) -> str:
-        return f"{self.covered / self.sets:6.1%} ({self.large_sample / self.sets:.1%}), open {self.open_ends / self.sets:.1%}"
+        found, large = self.covered / self.sets, self.large_sample / self.sets
+        return f"{found:6.1%} ({large:.1%}), open {self.open_ends / self.sets:.1%}"
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,9 @@ def targets(scenario: Scenario) -> dict[str, tuple[float, Callable[[JointFit, fl
             "delta Emax": (other - span, parameter("delta_emax")),
             "Emax ratio": (
                 other / span,
-                derived("ratio", lambda f: quantities.ratio(quantities.span(f, "treated"), quantities.span(f, "control"))),
+                derived(
+                    "ratio", lambda f: quantities.ratio(quantities.span(f, "treated"), quantities.span(f, "control"))
+                ),
             ),
             "delta Hill": (
                 TREATED["hill"] - TRUTH["hill"],

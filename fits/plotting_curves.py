@@ -135,7 +135,7 @@ def plot_measured_shift(shift: MeasuredShift, ax: Axes | None = None, *, target:
     if max(ratio.value, 1.0 / ratio.value) > 1.15:  # a shorter arrow would be all head
         ax.annotate(
             "", xy=(places[1], height), xytext=(places[0], height),
-            arrowprops={"arrowstyle": "-|>", "color": "black", "linewidth": 1.3, "shrinkA": 2.0, "shrinkB": 2.0}, zorder=4,
+            arrowprops={"arrowstyle": "-|>", "color": "black", "linewidth": 1.3, "shrinkA": 2.0}, zorder=4,
         )  # fmt: skip
     left, right = ax.get_xlim()
     ends = [edge if end is None else min(max(places[0] * end, left), right)
@@ -149,7 +149,12 @@ def plot_measured_shift(shift: MeasuredShift, ax: Axes | None = None, *, target:
 
 
 def plot_family(
-    found: Inhibition, ax: Axes | None = None, *, mechanism: str | None = None, target: str = "", inhibitor: str = "inhibitor"
+    found: Inhibition,
+    ax: Axes | None = None,
+    *,
+    mechanism: str | None = None,
+    target: str = "",
+    inhibitor: str = "inhibitor",
 ) -> Axes:
     """Curves at every dose of the inhibitor, and one mechanism's fit to all of them; by default the best."""
     name = mechanism or found.selection.ranking[0]
@@ -200,4 +205,3 @@ def plot_schild(schild: SchildResult, ax: Axes | None = None) -> Axes:
     ax.set_title(f"slope {schild.slope.value:.2f}{pa2}", fontsize="medium")
     ax.legend(fontsize="small", frameon=False, loc="upper left")
     return ax
-

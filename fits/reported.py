@@ -1,9 +1,10 @@
 """Reported dose-response curves: a tidy table in, a checked `ReportedCurve` out.
 
 Columns go by name: ``dose`` and ``response`` are needed; ``arm``, ``replicate``, ``time``, ``error`` (a standard
-deviation), ``lower`` and ``upper`` (limits, where no response is given), ``donor``, ``plate`` and ``inhibitor`` (dose of a
-second substance) may be there.  Units stand in columns of their own (``dose_unit``, ``response_unit``, ``time_unit``,
-``inhibitor_unit``) or in the header: ``dose (ng/ml)``.  Other layouts and kinds of files: `fits.curve_files.read_curves`.
+deviation), ``lower`` and ``upper`` (limits, where no response is given), ``donor``, ``plate`` and ``inhibitor``
+(dose of a second substance) may be there.  Units stand in columns of their own (``dose_unit``, ``response_unit``,
+``time_unit``, ``inhibitor_unit``) or in the header: ``dose (ng/ml)``.  Other layouts and kinds of files:
+`fits.curve_files.read_curves`.
 
 >>> curve = parse_curve("dose (nM),response\\n1,0.1\\n10,0.5\\n100,0.9\\n")
 >>> curve.dose_unit, len(curve)

@@ -4,7 +4,8 @@
 ``gaddum``    occupancy under a competitive antagonist: d / (d + K (1 + B/K_B))         Gaddum (1937)
 ``schild``    ``hill`` with EC50 multiplied by 1 + (B/K_B)^s                            Arunlakshana & Schild (1959)
 ``operational``  E = basal + (E_max - basal) (tau d)^n / ((d + K_A)^n + (tau d)^n)      Black & Leff (1983)
-``cheng_prusoff``  K_i = IC50 / (1 + A/EC50) for a competitive inhibitor      Cheng & Prusoff (1973), Leff & Dougall (1993)
+``cheng_prusoff``  K_i = IC50 / (1 + A/EC50) for a competitive inhibitor      Cheng & Prusoff (1973), Leff & Dougall
+(1993)
 """
 
 from __future__ import annotations

@@ -17,7 +17,8 @@ RYEGRASS = (
     ]),
 )  # fmt: skip
 
-# drc::S.alba (Christensen, Teicher and Streibig 2003): dry matter over herbicide.  Digits from vincentarelbundock/Rdatasets,
+# drc::S.alba (Christensen, Teicher and Streibig 2003): dry matter over herbicide.  Digits from
+# vincentarelbundock/Rdatasets,
 # csv/drc/S.alba.csv.
 _GLYPHOSATE = {
     0: (4.7, 4.6, 4.1, 4.4, 3.2, 3.0, 3.8, 3.9), 10: (3.8, 3.8, 3.8, 3.3), 20: (4.1, 3.5, 4.1, 3.2),

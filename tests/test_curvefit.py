@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import pickle
 
@@ -104,8 +105,8 @@ def test_intervals_are_those_of_lmfit():
     assert_allclose([found.params[n].value for n in part.layout.names], part.x, atol=1e-5)
     ends = lmfit.conf_interval(mini, found, sigmas=[0.95])  # from the F distribution, as here
     result = describe_arm(part, "a")
-    for name, ours, turn in (("log_ec50", "ec50", lambda v: 10**v), ("log_hill", "hill", math.exp), ("top", "top", float),
-                             ("bottom", "bottom", float)):  # fmt: skip
+    for name, ours, turn in (("log_ec50", "ec50", lambda v: 10**v), ("log_hill", "hill", math.exp), 
+                             ("top", "top", float), ("bottom", "bottom", float)):  # fmt: skip
         theirs = turn(ends[name][0][1]), turn(ends[name][2][1])
         assert_allclose(result[ours].interval, theirs, rtol=2e-3)  # lmfit refines its ends to about this much
 
@@ -114,8 +115,8 @@ def test_intervals_are_those_of_lmfit():
 @pytest.mark.parametrize("falling", [False, True])
 def test_derivatives_are_exact(name, falling):
     form = FORMS[name]
-    values = {"bottom": 0.1, "middle": 0.5, "top": 1.3, "log_ec50": 0.2, "gap": 1.1, "log_hill": 0.3, "log_hill_2": -0.2,
-              "log_skew": 0.6}  # fmt: skip
+    values = {"bottom": 0.1, "middle": 0.5, "top": 1.3, "log_ec50": 0.2, "gap": 1.1, "log_hill": 0.3, 
+              "log_hill_2": -0.2, "log_skew": 0.6}  # fmt: skip
     theta = np.array([values[p] for p in form.parameters])
     if falling:
         theta[form.index("bottom")], theta[form.index("top")] = 1.3, 0.1
@@ -279,9 +280,11 @@ def test_the_order_of_the_points_does_not_matter(seed, data):
 @given(seed=seeds)
 def test_sharing_costs_likelihood_and_never_gains_any(seed):
     both = points({"a": curve(seed=seed), "b": curve(ec50=3.0, seed=seed + 1)})
-    layouts = [arrange(FORMS["4pl"], both.arms, shared) for shared in ((), ("bottom",), ("bottom", "log_hill"), ("all",))]
+    layouts = [
+        arrange(FORMS["4pl"], both.arms, shared) for shared in ((), ("bottom",), ("bottom", "log_hill"), ("all",))
+    ]
     values = [fit_layout(both, layout, Noise.CONSTANT).nllh for layout in layouts]
-    assert all(more >= less - 1e-7 for less, more in zip(values, values[1:], strict=False))
+    assert all(more >= less - 1e-7 for less, more in itertools.pairwise(values))
 
 
 @SETTINGS

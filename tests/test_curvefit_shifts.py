@@ -87,6 +87,7 @@ def test_cheng_prusoff_is_the_half_effect_of_gaddum():
     from scipy.optimize import brentq
 
     for slope in (1.0, 2.0):
+
         def response(b, slope=slope):
             return float(schild(np.array([5.0]), 0.0, 1.0, 2.0, slope, b, 0.3)[0])
 

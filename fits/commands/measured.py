@@ -141,7 +141,9 @@ def _draw(fits: CurveFits, shifts: list[MeasuredShift], args: argparse.Namespace
 
 def _family(curve: ReportedCurve, args: argparse.Namespace) -> int:
     if len(curve.arms) > 1 and args.only == "":
-        raise InputError(f"a family is one arm at several doses of the inhibitor; name one with --only: {', '.join(curve.arms[:8])}")
+        raise InputError(
+            f"a family is one arm at several doses of the inhibitor; name one with --only: {', '.join(curve.arms[:8])}"
+        )
     if args.share or args.fix or args.control or args.controls or args.model != "4pl":
         raise InputError("--inhibitor fits mechanisms to all curves at once: --share, --fix, --model, --control and "
                          "--controls do not go with it")  # fmt: skip

@@ -1,4 +1,6 @@
-"""Files as tables of text: encodings, separators, decimal commas and Excel sheets.  The only module that imports openpyxl."""
+"""Files as tables of text: encodings, separators, decimal commas and Excel sheets.  The only module that imports
+openpyxl.
+"""
 
 from __future__ import annotations
 

@@ -1,9 +1,10 @@
-"""Digitised figures, as WebPlotDigitizer exports them: names in one row, X and Y by turns in the next, points in any order.
+"""Digitised figures, as WebPlotDigitizer exports them: names in one row, X and Y by turns in the next, points in any
+order.
 
-Error bars are digitised as data sets of their own, called after the curve: ``control upper`` and ``control lower`` (also high and
-low, top and bottom, max and min, + and -).  Each end goes to the point with the nearest x; half the bar is the error.
-Whether bars are standard deviations or standard errors a figure does not say; they are taken as the standard deviation of
-the plotted point, and a note says so.
+Error bars are digitised as data sets of their own, called after the curve: ``control upper`` and ``control lower``
+(also high and low, top and bottom, max and min, + and -).  Each end goes to the point with the nearest x; half the
+bar is the error.  Whether bars are standard deviations or standard errors a figure does not say; they are taken as
+the standard deviation of the plotted point, and a note says so.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from kinetics.errors import InputError
 
 _UP = r"upper|high|hi|top|max|up|\+"
 _DOWN = r"lower|low|lo|bottom|min|down|-"
-_END = re.compile(rf"(.+?)[ :._]*(?:error|err|bar)?[ :._]*(?:({_UP})|({_DOWN}))[ :._]*(?:error|err|bar)?\Z", re.IGNORECASE)
+_END = re.compile(
+    rf"(.+?)[ :._]*(?:error|err|bar)?[ :._]*(?:({_UP})|({_DOWN}))[ :._]*(?:error|err|bar)?\Z", re.IGNORECASE
+)
 FURTHEST = 0.1  # of the x axis, between a point and the end of its bar
 
 
@@ -53,7 +56,8 @@ def digitised_rows(table: Table, *, log_dose: bool, swap_axes: bool, notes: list
         _attach(table, name, points, _stem(name), curves[_stem(name)], errors[_stem(name)])
     if len(curves) < len(sets):
         notes.append(
-            "error bars were taken as standard deviations of the plotted points; a figure does not say whether they are "
+            "error bars were taken as standard deviations of the plotted points; a figure does not say whether they "
+            "are "
             "standard deviations or standard errors"
         )
     rows = []
@@ -65,7 +69,8 @@ def digitised_rows(table: Table, *, log_dose: bool, swap_axes: bool, notes: list
                 x = 10.0**x
             elif x < 0.0:
                 raise InputError(
-                    f"{table.name}, line {line}, data set {name!r}: a dose must not be negative, got {x:g}; if the axis "
+                    f"{table.name}, line {line}, data set {name!r}: a dose must not be negative, got {x:g}; if the "
+                    "axis "
                     "shows log10 of the dose pass log_dose=True (--log-dose), if the axes are swapped swap_axes=True "
                     "(--swap-axes)"
                 )
@@ -98,7 +103,9 @@ def _sets(table: Table) -> dict[str, Points]:
         if not name:
             raise InputError(f"{table.name}, line {table.lines[0]}: the data set in column {place + 1} has no name")
         if name in found:
-            raise InputError(f"{table.name}, line {table.lines[0]}: data set {name!r} is there twice: rename one of them")
+            raise InputError(
+                f"{table.name}, line {table.lines[0]}: data set {name!r} is there twice: rename one of them"
+            )
         points: Points = []
         for line, row in zip(table.lines[2:], table.rows[2:], strict=True):
             pair = [row[p] if p < len(row) else "" for p in (place, place + 1)]
@@ -114,9 +121,7 @@ def _sets(table: Table) -> dict[str, Points]:
     return found
 
 
-def _attach(
-    table: Table, name: str, ends: Points, curve: str, points: Points, errors: dict[int, list[float]]
-) -> None:
+def _attach(table: Table, name: str, ends: Points, curve: str, points: Points, errors: dict[int, list[float]]) -> None:
     """Give each end of a bar to the nearest point of its curve."""
     positive = [x for _, x, _ in points if x > 0.0]
     logs = len(positive) == len(points) and max(positive) > 20.0 * min(positive)  # clicked on a log axis

@@ -3,9 +3,9 @@
 >>> curve = read_curves("viability.xlsx", arm="drug")                      # doctest: +SKIP
 >>> curve = read_curves("figure.csv", dose_unit="ng/ml", log_dose=True)    # doctest: +SKIP
 
-The layout is recognised: *tidy* (a row per point, columns by name), *wide* (doses in the first column and an arm or replicate in
-each other one, as Prism has it), or *digitised* (WebPlotDigitizer: two header rows, X and Y by turns; or two columns of
-numbers without a header).  What had to be decided is in ``curve.notes``.
+The layout is recognised: *tidy* (a row per point, columns by name), *wide* (doses in the first column and an arm or
+replicate in each other one, as Prism has it), or *digitised* (WebPlotDigitizer: two header rows, X and Y by turns;
+or two columns of numbers without a header).  What had to be decided is in ``curve.notes``.
 """
 
 from __future__ import annotations
@@ -39,7 +39,9 @@ ALIASES = {
     "upper": ("upper",),
 }
 _BRACKETS = re.compile(r"(.*?)\s*[(\[]\s*([^()\[\]]*?)\s*[)\]]\s*\Z")
-_REPLICATE = re.compile(r"(.+?)(?:[ :._-]+(?:rep(?:licate)?[ ._-]*)?|[ :._-]*rep(?:licate)?[ ._-]*)([A-Za-z]?\d{1,2})\Z", re.IGNORECASE)
+_REPLICATE = re.compile(
+    r"(.+?)(?:[ :._-]+(?:rep(?:licate)?[ ._-]*)?|[ :._-]*rep(?:licate)?[ ._-]*)([A-Za-z]?\d{1,2})\Z", re.IGNORECASE
+)
 _STATISTIC = re.compile(r"(.+?)[ :._-]+(mean|avg|sd|sem|se|n)\Z", re.IGNORECASE)
 
 
@@ -82,7 +84,9 @@ def read_curves(
         rows = digitised_rows(table, log_dose=log_dose, swap_axes=swap_axes, notes=notes)
     else:
         if swap_axes:
-            raise InputError(f"{table.name}: swapping axes is for digitised figures; name the columns with dose= and response=")
+            raise InputError(
+                f"{table.name}: swapping axes is for digitised figures; name the columns with dose= and response="
+            )
         chosen = {"dose": dose, "response": response, "inhibitor": inhibitor}
         columns = _columns(table, chosen, (arm,) if isinstance(arm, str) else tuple(arm), units, notes)
         if columns is None:
@@ -105,7 +109,9 @@ def _check_names(arms: Sequence[str], name: str) -> None:
     for arm in arms:
         key = " ".join(arm.split()).casefold()
         if key in seen:
-            raise InputError(f"{name}: arms {seen[key]!r} and {arm!r} differ in spaces or capitals only: give them one name")
+            raise InputError(
+                f"{name}: arms {seen[key]!r} and {arm!r} differ in spaces or capitals only: give them one name"
+            )
         seen[key] = arm
 
 
@@ -125,7 +131,9 @@ def _columns(
     explicit = {column: meaning for meaning, column in chosen.items() if column}
     for column in (*explicit, *(a for a in arms if a)):
         if column not in header and column not in [name for name, _ in plain]:
-            raise UnknownName("column", column, [cell for cell in header if cell], f"{table.name}, line {table.lines[0]}")
+            raise UnknownName(
+                "column", column, [cell for cell in header if cell], f"{table.name}, line {table.lines[0]}"
+            )
     for place, (name, unit) in enumerate(plain):
         meaning = explicit.get(header[place]) or explicit.get(name)
         if meaning is None:
@@ -166,9 +174,7 @@ def _suffix(name: str) -> str:
     return tail
 
 
-def _tidy(
-    table: Table, columns: dict[int, str], arms: Sequence[str], notes: list[str], log_dose: bool
-) -> list[Row]:
+def _tidy(table: Table, columns: dict[int, str], arms: Sequence[str], notes: list[str], log_dose: bool) -> list[Row]:
     header = table.rows[0]
     bare = [(m.group(1) if (m := _BRACKETS.fullmatch(cell)) else cell) for cell in header]
     places = [header.index(a) if a in header else bare.index(a) for a in arms if a]
@@ -217,7 +223,9 @@ def _wide(table: Table, units: dict[str, str], notes: list[str], log_dose: bool)
     numeric = sum(as_number(row[0]) is not None for row in table.rows[1:] if row)
     if numeric < 0.5 * (len(table.rows) - 1):
         raise UnknownName(
-            "column", "dose", [c for c in header if c],
+            "column",
+            "dose",
+            [c for c in header if c],
             f"{table.name}, line {line} (expected a column per quantity, or doses in the first column)",
         )
     match = _BRACKETS.fullmatch(header[0])
@@ -231,7 +239,9 @@ def _wide(table: Table, units: dict[str, str], notes: list[str], log_dose: bool)
     rows, empty = [], 0
     for line, record in zip(table.lines[1:], table.rows[1:], strict=True):
         if not record[0]:
-            raise InputError(f"{table.name}, line {line}: expected a dose in the first cell, got nothing; write 0 for the untreated")
+            raise InputError(
+                f"{table.name}, line {line}: expected a dose in the first cell, got nothing; write 0 for the untreated"
+            )
         for place, (arm, replicate, spread, how) in places.items():
             cell = record[place] if place < len(record) else ""
             if is_empty(cell):
@@ -246,6 +256,11 @@ def _wide(table: Table, units: dict[str, str], notes: list[str], log_dose: bool)
         notes.append(f"{empty} empty cells were left out")
     notes.append(f"a wide table: {len({a for a, *_ in places.values()})} arms in {len(places)} columns of responses")
     return rows
+
+
+def _without_unit(cell: str) -> str:
+    match = _BRACKETS.fullmatch(cell)
+    return match.group(1) if match and match.group(1) else cell
 
 
 def _spread(table: Table, line: int, record: tuple[str, ...], spread: int, count: int) -> str:
@@ -274,7 +289,8 @@ def _arms_of(
                 raise InputError(f"{table.name}, line {table.lines[0]}: the second column has no name")
             cell = names[-1]  # Prism names the first of several replicates
         names.append(cell)
-    bare, statistics = [], []
+    bare: list[str] = []
+    statistics: list[str] = []
     for cell in names:
         match = _BRACKETS.fullmatch(cell)
         name = match.group(1) if match and match.group(1) else cell
@@ -284,7 +300,7 @@ def _arms_of(
         statistics.append(statistic.group(2).lower() if statistic else "")
         bare.append(statistic.group(1) if statistic else name)
     if not any(word in ("mean", "avg") for word in statistics):
-        bare = [(m.group(1) if (m := _BRACKETS.fullmatch(c)) and m.group(1) else c) for c in names]
+        bare = [_without_unit(c) for c in names]
         statistics = [""] * len(names)
     stems = [m.group(1) if (m := _REPLICATE.fullmatch(name)) else name for name in bare]
     arms = [stem if stems.count(stem) > 1 and name != stem else name for name, stem in zip(bare, stems, strict=True)]
@@ -307,7 +323,9 @@ def _arms_of(
             if "sem" not in own and "se" not in own and "sd" in own:
                 number = own.get("n", -1)
                 if number < 0:
-                    notes.append(f"{arm}: standard deviations without a number of replicates count as those of the mean")
+                    notes.append(
+                        f"{arm}: standard deviations without a number of replicates count as those of the mean"
+                    )
         found[place + 1] = (arm, str(counts[arm]), spread, number)
     return {p: (a, r if counts[a] > 1 else "", s, n) for p, (a, r, s, n) in found.items()}
 

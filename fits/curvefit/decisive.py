@@ -1,15 +1,15 @@
 """Which further dose or arm would decide between mechanisms?
 
-Every mechanism predicts what a candidate experiment would give, with the uncertainty of its parameters as draws.  Measurements y scatter
-around the predictions with normal noise, so a mechanism m has p(y | m), a mean over its draws.  With weights w (Akaike weights
-of the data at hand, say)::
+Every mechanism predicts what a candidate experiment would give, with the uncertainty of its parameters as draws.
+Measurements y scatter around the predictions with normal noise, so a mechanism m has p(y | m), a mean over its
+draws.  With weights w (Akaike weights of the data at hand, say)::
 
     gain(experiment) = sum_m w_m E_{y | m} [ log2 p(y | m) - log2 sum_k w_k p(y | k) ]
 
-is the mutual information of mechanism and measurement in bits (Lindley 1956, doi:10.1214/aoms/1177728069; for models of biochemistry
-Vanlier et al. 2014, doi:10.1186/1752-0509-8-20): 0 where all mechanisms predict the same, and at most what is undecided now,
--sum w log2 w.  ``log_ratio`` is the expected log-likelihood ratio of the true mechanism against its best rival, and ``weight``
-the weight that the true one can be expected to have afterwards.
+is the mutual information of mechanism and measurement in bits (Lindley 1956, doi:10.1214/aoms/1177728069; for models
+of biochemistry Vanlier et al. 2014, doi:10.1186/1752-0509-8-20): 0 where all mechanisms predict the same, and at
+most what is undecided now, -sum w log2 w.  ``log_ratio`` is the expected log-likelihood ratio of the true mechanism
+against its best rival, and ``weight`` the weight that the true one can be expected to have afterwards.
 """
 
 from __future__ import annotations
@@ -66,10 +66,13 @@ class Decisive:
         if self.undecided < 0.01:
             said.append("The data have decided already; no experiment is needed for that.")
         elif best.share < LITTLE:
-            said.append("None of these experiments would tell the mechanisms apart: they predict the same within the noise.")
+            said.append(
+                "None of these experiments would tell the mechanisms apart: they predict the same within the noise."
+            )
         else:
             said.append(
-                f"Most telling: {best.experiment}, expected to settle {best.share:.0%} of that and to leave the true mechanism "
+                f"Most telling: {best.experiment}, expected to settle {best.share:.0%} of that and to leave the true "
+                f"mechanism "
                 f"with a weight of {best.weight:.0%}."
             )
             close = [g.experiment for g in self.gains[1:] if g.bits > best.bits - 2.0 * math.hypot(g.error, best.error)]
@@ -98,7 +101,8 @@ def expected_gains(
     """Rank experiments by what they can be expected to tell about the mechanism.
 
     Args:
-        predictions: by experiment and mechanism, shape ``(k, m)``: k draws of the parameters, m measurements.  Replicates
+        predictions: by experiment and mechanism, shape ``(k, m)``: k draws of the parameters, m measurements. 
+        Replicates
             are measurements of their own.
         noise: standard deviation of a measurement; one number, or ``(m,)`` by experiment.
         weights: of the mechanisms before the experiment; equal by default.
@@ -118,7 +122,9 @@ def expected_gains(
     gains = []
     for number, (experiment, by_name) in enumerate(predictions.items()):
         if set(by_name) != set(names):
-            raise InputError(f"experiment {experiment!r} has predictions of {sorted(by_name)}, expected {sorted(names)}")
+            raise InputError(
+                f"experiment {experiment!r} has predictions of {sorted(by_name)}, expected {sorted(names)}"
+            )
         tables = [np.atleast_2d(np.asarray(by_name[name], dtype=float)) for name in names]
         widths = {table.shape[1] for table in tables}
         if len(widths) != 1 or any(table.ndim != 2 or not np.all(np.isfinite(table)) for table in tables):
@@ -177,7 +183,12 @@ def _log_density(y: FloatArray, table: FloatArray, sigma: FloatArray) -> FloatAr
 
 
 def decide_inhibition(
-    found: Inhibition, experiments: Iterable[tuple[float, float]], *, replicates: int = 3, draws: int = 300, seed: int = 0
+    found: Inhibition,
+    experiments: Iterable[tuple[float, float]],
+    *,
+    replicates: int = 3,
+    draws: int = 300,
+    seed: int = 0,
 ) -> Decisive:
     """Which pair of doses (agonist, inhibitor) would decide between the mechanisms that the data leave?
 
@@ -204,8 +215,8 @@ def decide_inhibition(
     noise: dict[str, FloatArray] = {}
     for agonist, inhibitor in pairs:
         points = found.fits[next(iter(weights))].points
-        label = (
-            f"{agonist:g} {points.dose_unit} with {inhibitor:g} {points.inhibitor_unit} inhibitor".replace("  ", " ")
+        label = f"{agonist:g} {points.dose_unit} with {inhibitor:g} {points.inhibitor_unit} inhibitor".replace(
+            "  ", " "
         )
         tables = {}
         for name, vectors in samples.items():
@@ -215,7 +226,9 @@ def decide_inhibition(
             tables[name] = np.repeat(one[:, None], replicates, axis=1)
         best = found.fits[max(weights, key=lambda n: weights[n])]
         sigma = best.objective.sigma(best.x)
-        noise[label] = np.repeat(best.objective.deviations(best.predict(np.array([agonist]), inhibitor), sigma), replicates)
+        noise[label] = np.repeat(
+            best.objective.deviations(best.predict(np.array([agonist]), inhibitor), sigma), replicates
+        )
         predictions[label] = tables
     return expected_gains(predictions, noise, weights=weights, seed=seed)
 
@@ -231,8 +244,8 @@ def decide_models(
     """Which dose-response experiment would decide between mechanistic models?
 
     Args:
-        mechanisms: by name, a model and draws of its parameters (mechanism included), as `model_shifts.model_shift` takes.
-        experiments: by name; every dose of a protocol is one measurement.
+        mechanisms: by name, a model and draws of its parameters (mechanism included), as `model_shifts.model_shift`
+        takes. experiments: by name; every dose of a protocol is one measurement.
         noise: standard deviation of a measurement, in the unit of the read-out.
 
     Raises:

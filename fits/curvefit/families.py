@@ -10,14 +10,16 @@ With A the agonist's dose, B that of the inhibitor, u = B/K and H(A; EC50, h) th
     uncompetitive    a = 1 / (1 + u)                e = 1 / (1 + u)
     noncompetitive   a = 1                          e = 1 / (1 + u)
     mixed            a = (1 + B/K_c) / (1 + B/K_u)  e = 1 / (1 + B/K_u)
-    allosteric       a = (1 + u) / (1 + alpha u)    e = 1              ternary complex: Ehlert (1988), Christopoulos (2002)
+    allosteric       a = (1 + u) / (1 + alpha u)    e = 1              ternary complex: Ehlert (1988), Christopoulos
+    (2002)
 
     receptor loss    E = bottom + (top - bottom) X / (1 + X),  X = (tau / (1 + u) * A / (A + K_A))^n
                      the operational model of Black and Leff (1983) with fewer, or fewer working, receptors
 
-Competitive, non-competitive and uncompetitive inhibition are mixed with K_u infinite, K_c = K_u and K_c infinite.  Receptor loss
-tends to competitive inhibition as the reserve tau grows; with n = 1 it is, curve by curve, mixed inhibition with
-K_c = K and K_u = K (1 + tau), and for small tau non-competitive inhibition: a single agonist cannot tell these apart.
+Competitive, non-competitive and uncompetitive inhibition are mixed with K_u infinite, K_c = K_u and K_c infinite.
+Receptor loss tends to competitive inhibition as the reserve tau grows; with n = 1 it is, curve by curve, mixed
+inhibition with K_c = K and K_u = K (1 + tau), and for small tau non-competitive inhibition: a single agonist cannot
+tell these apart.
 """
 
 from __future__ import annotations
@@ -49,7 +51,8 @@ class Action(Enum):
         "receptor numbers, or how the effect depends on the inhibitor's dose, tell them apart."
     )
     SURMOUNTABLE = (
-        "Surmountable, but not as simple competition has it: the EC50 rises with a Schild slope that is not 1, Emax stays."
+        "Surmountable, but not as simple competition has it: the EC50 rises with a Schild slope that is not 1, "
+        "and Emax stays."
     )
     ALLOSTERIC = "Allosteric: the EC50 rises to a limit and Emax stays (ternary complex, affinity only)."
 

@@ -120,10 +120,11 @@ def fit_curves(
 
     Args:
         form: ``"3pl"`` (Hill slope 1), ``"4pl"``, ``"5pl"`` or ``"biphasic"``.
-        shared: parameters that all arms have in common (``bottom``, ``top``, ``ec50``, ``hill``, ...), or ``"all"``.  Arms that share something are fitted together, with one noise level; otherwise each by itself.
+        shared: parameters that all arms have in common (``bottom``, ``top``, ``ec50``, ``hill``, ...), or ``"all"``.
+            Arms that share something are fitted together, with one noise level; otherwise each by itself.
         fixed: values not estimated, as ``{"bottom": 0.0}`` or ``{"hill": 1.0}``.
-        noise: ``"constant"``, ``"proportional"`` or ``"stated"`` (the standard deviations beside the points).  By default
-            stated where every point has one, else constant; the result says which.
+        noise: ``"constant"``, ``"proportional"`` or ``"stated"`` (the standard deviations beside the points).  By
+            default stated where every point has one, else constant; the result says which.
         robust: expect outliers: Student's t instead of the normal distribution.
         controls: an arm of untreated samples, all at dose 0, that belong to every arm; see `points_of`.
 

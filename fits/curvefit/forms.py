@@ -7,9 +7,10 @@ With d the dose, m = log10 EC50, h the Hill slope and H(d) = 1 / (1 + (EC50/d)^h
                falling curve; low and high are the smaller and the larger of bottom and top
     biphasic   E = bottom + (middle - bottom) H1(d) + (top - middle) H2(d), EC50_2 = EC50 10^gap
 
-``bottom`` is the response at dose 0 and ``top`` that at infinite dose, whichever is larger, as in `kinetics.curves.hill`;
-h is positive.  The factor k makes EC50 the dose of half the effect also where the curve is not symmetric (the 5pl is the
-log-logistic of Finney 1979 and Ritz et al. 2015, doi:10.1371/journal.pone.0146021, in other parameters).
+``bottom`` is the response at dose 0 and ``top`` that at infinite dose, whichever is larger, as in
+`kinetics.curves.hill`; h is positive.  The factor k makes EC50 the dose of half the effect also where the curve is
+not symmetric (the 5pl is the log-logistic of Finney 1979 and Ritz et al. 2015, doi:10.1371/journal.pone.0146021, in
+other parameters).
 """
 
 from __future__ import annotations

@@ -1,11 +1,12 @@
-"""GR metrics: growth-rate inhibition from counts at the start and at the end (Hafner et al. 2016, doi:10.1038/nmeth.3853).
+"""GR metrics: growth-rate inhibition from counts at the start and at the end (Hafner et al. 2016,
+doi:10.1038/nmeth.3853).
 
 With x0 the count at time zero and x_c that of the untreated at the end, the count at dose d is::
 
     x(d) = x0 2^(g log2(1 + GR(d))),   g = log2(x_c / x0) doublings,   GR(d) = 1 + (GR_inf - 1) H(d; GEC50, h)
 
-so that GR is 1 without effect, 0 for stasis and negative where cells are lost.  Counts at time zero and untreated counts
-are data of the fit like all others: nothing is divided by a mean, and their noise is in the intervals.
+so that GR is 1 without effect, 0 for stasis and negative where cells are lost.  Counts at time zero and untreated
+counts are data of the fit like all others: nothing is divided by a mean, and their noise is in the intervals.
 """
 
 from __future__ import annotations
@@ -218,7 +219,10 @@ def _described(
         return 1.0 + value, slope
 
     gec50 = Estimate("GEC50", math.nan, None, None, unit, words=none)
-    gr50, hill = Estimate("GR50", math.nan, None, None, unit, words=none), Estimate("hill", math.nan, None, None, words=none)
+    gr50, hill = (
+        Estimate("GR50", math.nan, None, None, unit, words=none),
+        Estimate("hill", math.nan, None, None, words=none),
+    )
     if not flat:
         gec50 = inside(parameter(3, "GEC50", lambda v: 10.0**v, unit), lowest, highest, "GEC50")[1]
         hill = parameter(4, "hill", math.exp)

@@ -1,10 +1,12 @@
-"""Families of an agonist's curves at several doses of an inhibitor: Schild plot, pA2, and which mechanism they support.
+"""Families of an agonist's curves at several doses of an inhibitor: Schild plot, pA2, and which mechanism they
+support.
 
 >>> found = compare_inhibition(curve)       # doctest: +SKIP
 >>> print(found)                            # doctest: +SKIP
 
-A verdict names one mechanism only where AICc sets it apart by 2 or more from every other that is not merely a larger version
-of it; a larger one counts only if a likelihood ratio test needs it.  Else the sentence says "These data cannot tell".
+A verdict names one mechanism only where AICc sets it apart by 2 or more from every other that is not merely a larger
+version of it; a larger one counts only if a likelihood ratio test needs it.  Else the sentence says "These data
+cannot tell".
 """
 
 from __future__ import annotations
@@ -104,14 +106,17 @@ class SchildResult:
             said.append(f"Schild: {self.pa2}.")
         if self.slope_is_one.p_value < self.slope_is_one.level:
             said.append(
-                f"The Schild slope is not 1 (p = {self.slope_is_one.p_value:.2g}), so pA2 is not the pK_B of a competitive "
+                f"The Schild slope is not 1 (p = {self.slope_is_one.p_value:.2g}), so pA2 is not the pK_B of a "
+                "competitive "
                 "antagonist."
             )
         else:
             said.append(f"A Schild slope of 1 is not rejected (p = {self.slope_is_one.p_value:.2g}).")
         if np.any(self.log_ratios <= 0.0):
             shown = ", ".join(f"{b:g}" for b in self.inhibitor[self.log_ratios <= 0.0])
-            said.append(f"At {shown} {self.unit} the curve does not move to the right, so it has no place in a Schild plot.")
+            said.append(
+                f"At {shown} {self.unit} the curve does not move to the right, so it has no place in a Schild plot."
+            )
         return tuple(said)
 
 
@@ -220,7 +225,8 @@ def _check_family(points: Points) -> None:
     levels = np.unique(points.inhibitor)
     if levels[0] != 0.0 or len(levels) < 2:
         raise InputError(
-            "a family of curves needs the curve without inhibitor (dose 0) and at least one with it, got inhibitor doses "
+            "a family of curves needs the curve without inhibitor (dose 0) and at least one with it, got inhibitor "
+            "doses "
             f"{', '.join(f'{b:g}' for b in levels[:6])}"
         )
     if np.any(points.inhibitor < 0.0):
@@ -340,7 +346,9 @@ def _supported(selection: Selection) -> tuple[str, ...]:
 def _schild(
     points: Points, parallel: JointFit, fits: Mapping[str, FamilyFit], noise: Noise, robust: bool, level: float
 ) -> SchildResult:
-    competitive = fits.get("competitive") or fit_family(points, FAMILIES["competitive"], noise, robust, bases=[parallel])
+    competitive = fits.get("competitive") or fit_family(
+        points, FAMILIES["competitive"], noise, robust, bases=[parallel]
+    )
     fit = fits.get("schild") or fit_family(
         points, FAMILIES["schild"], noise, robust, bases=[parallel], smaller={"competitive": competitive}
     )

@@ -1,8 +1,8 @@
 """Which parameters several arms share: a linear map from what is estimated to the parameters of each arm.
 
-Estimated parameters are called after the shape's (``log_ec50``) where all arms share them and with the arm in brackets
-(``log_ec50[drug]``) where they do not.  Because the map is linear, a difference between arms can itself be estimated
-(``fits.curvefit.shifts``), so that its profile is that of a parameter.
+Estimated parameters are called after the shape's (``log_ec50``) where all arms share them and with the arm in
+brackets (``log_ec50[drug]``) where they do not.  Because the map is linear, a difference between arms can itself be
+estimated (``fits.curvefit.shifts``), so that its profile is that of a parameter.
 """
 
 from __future__ import annotations

@@ -1,12 +1,13 @@
 """How likely the points are around a curve, with the noise level estimated from the same points.
 
 Noise is normal with one standard deviation sigma (``constant``), or with sigma times the size of the curve
-(``proportional``; the size is sqrt(f^2 + (0.01 largest)^2), so that a response near zero does not count without limit), or with the
-standard deviations stated beside the points (``stated``).  With ``robust`` it follows Student's t with 4 degrees of
-freedom (Lange, Little and Taylor 1989, doi:10.1080/01621459.1989.10478852), under which a point far off counts little.
+(``proportional``; the size is sqrt(f^2 + (0.01 largest)^2), so that a response near zero does not count without
+limit), or with the standard deviations stated beside the points (``stated``).  With ``robust`` it follows Student's
+t with 4 degrees of freedom (Lange, Little and Taylor 1989, doi:10.1080/01621459.1989.10478852), under which a point
+far off counts little.
 
-Normal sigma is solved for: the objective is its concentrated likelihood, n/2 log(RSS/n) for constant noise.  The ends of
-intervals account for that with the F distribution, exactly for a linear model::
+Normal sigma is solved for: the objective is its concentrated likelihood, n/2 log(RSS/n) for constant noise.  The
+ends of intervals account for that with the F distribution, exactly for a linear model::
 
     2 (nllh(end) - nllh(best)) = n log(1 + t^2 / (n - p)),   t the quantile of Student's t with n - p degrees
 

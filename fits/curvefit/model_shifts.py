@@ -1,8 +1,8 @@
 """The shift of a mechanistic model's curves, with the uncertainty of its parameters carried through.
 
-Each draw of the parameters (samples of a posterior, of a bootstrap, of the normal approximation at an optimum) gives a control and a
-treated curve, and those a shift; the intervals are quantiles over the draws.  A draw whose EC50 lies outside of the doses is
-not left out: it counts as beyond them, so an interval that reaches there is open.
+Each draw of the parameters (samples of a posterior, of a bootstrap, of the normal approximation at an optimum) gives
+a control and a treated curve, and those a shift; the intervals are quantiles over the draws.  A draw whose EC50 lies
+outside of the doses is not left out: it counts as beyond them, so an interval that reaches there is open.
 """
 
 from __future__ import annotations
@@ -117,7 +117,9 @@ def model_shift(
             continue
         pairs.append((one, other))
     if len(shifts) < FEWEST:
-        raise SimulationError(f"only {len(shifts)} of {len(given)} draws could be simulated, the first failed with: {failures[0]}")
+        raise SimulationError(
+            f"only {len(shifts)} of {len(given)} draws could be simulated, the first failed with: {failures[0]}"
+        )
     return summarise(shifts, pairs, level, len(failures), failures[0] if failures else "")
 
 

@@ -110,7 +110,9 @@ def points_of(curve: ReportedCurve, *, controls: str = "", arms: Sequence[str] |
         if not names:
             raise InputError(f"there is no arm beside the controls {controls!r}")
         kept = [replace(point, arm=names[0]) if point.arm == controls else point for point in kept]
-        notes.append(f"the points of {controls!r} stand at dose 0 of {names[0]!r}; all arms share the response at dose 0")
+        notes.append(
+            f"the points of {controls!r} stand at dose 0 of {names[0]!r}; all arms share the response at dose 0"
+        )
     made = Points(
         np.array([p.dose for p in kept], dtype=float),
         np.array([p.response for p in kept], dtype=float),

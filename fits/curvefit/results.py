@@ -1,8 +1,8 @@
 """What a fit says of each arm: EC50, Emax, Hill slope and area with intervals, and in words what cannot be said.
 
 Intervals are profile likelihoods (`fits.profiles`) whose threshold accounts for the estimated noise.  An end is open
-(``None``) where the data leave it open.  An EC50 outside of the tested doses is never a plain number: its value is NaN, the
-extrapolation stands in ``extrapolated``, and a sentence says so.
+(``None``) where the data leave it open.  An EC50 outside of the tested doses is never a plain number: its value is
+NaN, the extrapolation stands in ``extrapolated``, and a sentence says so.
 """
 
 from __future__ import annotations
@@ -188,7 +188,9 @@ def parameter_interval(
 def _of_profile(found: Profile, name: str, plain: Callable[[float], float], unit: str) -> Estimate:
     words = []
     if found.gained > 1e-3:
-        words.append(f"a better optimum (by {found.gained:.2g}) turned up on the way: the other numbers are out of date")
+        words.append(
+            f"a better optimum (by {found.gained:.2g}) turned up on the way: the other numbers are out of date"
+        )
     # An end that only a bound on another parameter makes is an open one: the bounds here are not knowledge.
     leaning = {side for side in ("lower", "upper") if any(n.startswith(f"The {side} end depends") for n in found.notes)}
     lower = None if found.lower is None or "lower" in leaning else plain(found.lower)
@@ -215,9 +217,7 @@ def _parameter(
     return Estimate(name, plain(whole.value), ends[0], ends[1], unit, words=whole.words)
 
 
-def _ec50(
-    fit: JointFit, arm: str, parameter: str, asked: float, flat_p: float
-) -> tuple[EC50Status, Estimate]:
+def _ec50(fit: JointFit, arm: str, parameter: str, asked: float, flat_p: float) -> tuple[EC50Status, Estimate]:
     own = fit.points.of([arm])
     unit, lowest, highest = own.dose_unit, own.lowest, own.highest
     if flat_p >= FLAT_LEVEL:
@@ -237,8 +237,7 @@ def inside(raw: Estimate, lowest: float, highest: float, name: str) -> tuple[EC5
     if status is not EC50Status.INSIDE:
         edge, side = (lowest, "below") if status is EC50Status.BELOW else (highest, "above")
         words.append(
-            f"outside the tested range: {side} {edge:g} {raw.unit}".rstrip()
-            + f", by extrapolation {raw.value:.3g}"
+            f"outside the tested range: {side} {edge:g} {raw.unit}".rstrip() + f", by extrapolation {raw.value:.3g}"
         )
     for end, where in ((raw.lower, "lower"), (raw.upper, "upper")):
         if end is None:
@@ -292,7 +291,9 @@ def _absolute(fit: JointFit, arm: str, fraction: float, asked: float, lowest: fl
     if 10.0**reached <= highest:
         raw = interval_of(fit, quantity, name, asked, unit)
         ends = [None if end is None else 10.0**end for end in raw.interval]
-        return inside(Estimate(name, 10.0**raw.value, ends[0], ends[1], unit, words=raw.words), lowest, highest, name)[1]
+        return inside(Estimate(name, 10.0**raw.value, ends[0], ends[1], unit, words=raw.words), lowest, highest, name)[
+            1
+        ]
     lower = _censored(fit, arm, fraction, asked, lowest, highest)
     beyond = 10.0**reached if math.isfinite(reached) else math.nan
     how = f"by extrapolation {beyond:.3g}" if math.isfinite(beyond) else "the fitted curve levels off before it"
@@ -303,9 +304,7 @@ def _absolute(fit: JointFit, arm: str, fraction: float, asked: float, lowest: fl
     return Estimate(name, math.nan, lower, None, unit, beyond, tuple(words))
 
 
-def _censored(
-    fit: JointFit, arm: str, fraction: float, asked: float, lowest: float, highest: float
-) -> float | None:
+def _censored(fit: JointFit, arm: str, fraction: float, asked: float, lowest: float, highest: float) -> float | None:
     """The dose below which the level is not reached, by inverting the test at single doses; at most the highest."""
 
     def compatible(dose: float) -> bool:
@@ -378,14 +377,20 @@ def flatness(fit: JointFit, arm: str) -> float:
         np.append(old.curve_upper, middle + 20 * edge), _Level(fit, number), old.responses, old.noise, old.errors,
         old.robust,
     )  # fmt: skip
-    starts = [np.concatenate([fit.x[:p], [value], fit.x[p:]]) for value in (middle, float(np.mean(old.responses[rows])))]
+    starts = [
+        np.concatenate([fit.x[:p], [value], fit.x[p:]]) for value in (middle, float(np.mean(old.responses[rows])))
+    ]
     if old.free_sigma:
         starts += [np.append(s[:-1], s[-1] + 1.0) for s in starts]
     lower, upper = level.lower, level.upper
     lowest = math.inf
     for start in starts:
         end = descend(
-            lambda x: level.evaluate(x, derivatives=True), [np.clip(start, lower, upper)], lower, upper, upper - lower,
+            lambda x: level.evaluate(x, derivatives=True),
+            [np.clip(start, lower, upper)],
+            lower,
+            upper,
+            upper - lower,
             EVALUATIONS,
         )
         if not isinstance(end, str):
@@ -394,7 +399,8 @@ def flatness(fit: JointFit, arm: str) -> float:
 
 
 def ratio_p_value(objective: CurveObjective, gain: float, degrees: int) -> float:
-    """The p-value of a nested pair: ``gain`` is the smaller model's nllh above that of the larger, whose objective it is.
+    """The p-value of a nested pair: ``gain`` is the smaller model's nllh above that of the larger, whose objective
+    it is.
 
     With stated noise twice the gain is chi-square; with estimated noise ``(exp(2 gain / n) - 1) (n - p) / degrees`` is
     Fisher's F, exactly so for a linear model.

@@ -1,6 +1,8 @@
-"""How one measured curve differs from another: dose ratio, change of Emax and of Hill slope, each with interval and test.
+"""How one measured curve differs from another: dose ratio, change of Emax and of Hill slope, each with interval and
+test.
 
-The differences are parameters of a joint fit, so their intervals are profiles and their tests are refits without them::
+The differences are parameters of a joint fit, so their intervals are profiles and their tests are refits without
+them::
 
     log10 EC50(treated) = log10 EC50(control) + delta_log_ec50
     Emax(treated) = Emax(control) + delta_emax,    Emax = top - bottom

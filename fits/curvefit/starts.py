@@ -1,7 +1,8 @@
 """Where the searches for a curve begin: a grid over midpoints and slopes, with the best plateaus for each.
 
-Given midpoint and slope a curve is linear in its plateaus, so the best ones are algebra.  The grid covers the tested doses
-and half a decade on both sides; a valley of the likelihood narrower than its mesh would need points closer than that.
+Given midpoint and slope a curve is linear in its plateaus, so the best ones are algebra.  The grid covers the tested
+doses and half a decade on both sides; a valley of the likelihood narrower than its mesh would need points closer
+than that.
 """
 
 from __future__ import annotations
