@@ -57,8 +57,8 @@ def _lines(ax: Axes | None, lines: Sequence[DoseResponseCurve], points: Sequence
     shown = {label: handle for handle, label in zip(handles, labels, strict=True)}  # the points come last
     if len(shown) > 1 or next(iter(shown), ""):
         ax.legend(shown.values(), shown.keys(), loc="best", frameon=False, fontsize="small")
-    elif ax.get_legend() is not None:
-        ax.get_legend().remove()
+    elif (legend := ax.get_legend()) is not None:
+        legend.remove()
     return ax
 
 

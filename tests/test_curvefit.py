@@ -105,7 +105,7 @@ def test_intervals_are_those_of_lmfit():
     assert_allclose([found.params[n].value for n in part.layout.names], part.x, atol=1e-5)
     ends = lmfit.conf_interval(mini, found, sigmas=[0.95])  # from the F distribution, as here
     result = describe_arm(part, "a")
-    for name, ours, turn in (("log_ec50", "ec50", lambda v: 10**v), ("log_hill", "hill", math.exp), 
+    for name, ours, turn in (("log_ec50", "ec50", lambda v: 10**v), ("log_hill", "hill", math.exp),
                              ("top", "top", float), ("bottom", "bottom", float)):  # fmt: skip
         theirs = turn(ends[name][0][1]), turn(ends[name][2][1])
         assert_allclose(result[ours].interval, theirs, rtol=2e-3)  # lmfit refines its ends to about this much
@@ -115,7 +115,7 @@ def test_intervals_are_those_of_lmfit():
 @pytest.mark.parametrize("falling", [False, True])
 def test_derivatives_are_exact(name, falling):
     form = FORMS[name]
-    values = {"bottom": 0.1, "middle": 0.5, "top": 1.3, "log_ec50": 0.2, "gap": 1.1, "log_hill": 0.3, 
+    values = {"bottom": 0.1, "middle": 0.5, "top": 1.3, "log_ec50": 0.2, "gap": 1.1, "log_hill": 0.3,
               "log_hill_2": -0.2, "log_skew": 0.6}  # fmt: skip
     theta = np.array([values[p] for p in form.parameters])
     if falling:

@@ -254,6 +254,8 @@ def _wide(table: Table, units: dict[str, str], notes: list[str], log_dose: bool)
             rows.append(_from_log(row) if logs else row)
     if empty:
         notes.append(f"{empty} empty cells were left out")
+    order = {arm: rank for rank, (arm, *_) in enumerate(places.values())}
+    rows.sort(key=lambda row: order[row.cells["arm"]])  # arms as the columns have them, whichever has the first number
     notes.append(f"a wide table: {len({a for a, *_ in places.values()})} arms in {len(places)} columns of responses")
     return rows
 

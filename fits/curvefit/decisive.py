@@ -101,7 +101,7 @@ def expected_gains(
     """Rank experiments by what they can be expected to tell about the mechanism.
 
     Args:
-        predictions: by experiment and mechanism, shape ``(k, m)``: k draws of the parameters, m measurements. 
+        predictions: by experiment and mechanism, shape ``(k, m)``: k draws of the parameters, m measurements.
         Replicates
             are measurements of their own.
         noise: standard deviation of a measurement; one number, or ``(m,)`` by experiment.

@@ -216,7 +216,7 @@ def compare_inhibition(
 def _moves_right(parallel: JointFit) -> bool:
     """Whether any curve with the inhibitor lies to the right of that without."""
     logs = [parallel.theta(arm)[2] for arm in range(len(parallel.layout.arms))]
-    return max(logs[1:]) > logs[0]
+    return bool(max(logs[1:]) > logs[0])
 
 
 def _check_family(points: Points) -> None:

@@ -321,7 +321,7 @@ def _censored(fit: JointFit, arm: str, fraction: float, asked: float, lowest: fl
     for _ in range(BISECTIONS):
         middle = 0.5 * (low + high)
         low, high = (low, middle) if compatible(10.0**middle) else (middle, high)
-    return 10.0**low
+    return float(10.0**low)
 
 
 def curve_band(fit: JointFit, arm: str, doses: FloatArray, level: float = 0.95) -> tuple[FloatArray, FloatArray]:

@@ -152,11 +152,11 @@ def measured_shift(
     asked = fit.objective.profile_level(level)
     sides = [describe_arm(fit, arm, level=level) for arm in names]
     tests = {}
-    for delta in (name for name in layout.names if name in _SAID):
-        small = _without(fit, [delta])
+    for changed in (name for name in layout.names if name in _SAID):
+        small = _without(fit, [changed])
         gain = small.nllh - fit.nllh
-        tests[delta] = RatioTest(
-            f"one {_SAID[delta]}", f"two {_SAID[delta]}s", 2.0 * gain, 1, ratio_p_value(fit.objective, gain, 1),
+        tests[changed] = RatioTest(
+            f"one {_SAID[changed]}", f"two {_SAID[changed]}s", 2.0 * gain, 1, ratio_p_value(fit.objective, gain, 1),
             1.0 - level,
         )  # fmt: skip
     apart = [name for name in layout.names if name.startswith("delta_") or name == f"bottom[{names[1]}]"]
@@ -268,8 +268,11 @@ def _ec50_shift(fit: JointFit, sides: Sequence[ArmResult], asked: float) -> tupl
     """Delta log10 EC50 and the dose ratio; a number only where both EC50s lie within the tested doses."""
     flat = [side.arm for side in sides if side.status is EC50Status.FLAT]
     if flat:
-        words = (f"{' and '.join(flat)} shows no dose effect",)
-        return tuple(Estimate(n, math.nan, None, None, words=words) for n in ("delta log10 EC50", "dose ratio"))  # type: ignore[return-value]
+        none: tuple[str, ...] = (f"{' and '.join(flat)} shows no dose effect",)
+        return (
+            Estimate("delta log10 EC50", math.nan, None, None, words=none),
+            Estimate("dose ratio", math.nan, None, None, words=none),
+        )
     delta = _delta(fit, "delta_log_ec50", "delta log10 EC50", asked, "")
     outside = [side.arm for side in sides if side.status is not EC50Status.INSIDE]
     if outside:
