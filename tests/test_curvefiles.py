@@ -103,7 +103,7 @@ def test_digitised_error_bars_go_to_the_nearest_point(read):
 
 def test_swapped_axes(read):
     text = "c,\nX,Y\n-0.1,1\n0.5,10\n"
-    with pytest.raises(InputError, match="a dose must not be negative.*swap_axes=True"):
+    with pytest.raises(InputError, match=r"a dose must not be negative.*swap_axes=True"):
         read(text, dose_unit="nM")
     assert told(read(text, dose_unit="nM", swap_axes=True)) == [("c", 1.0, -0.1), ("c", 10.0, 0.5)]
 

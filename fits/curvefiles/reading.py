@@ -298,9 +298,9 @@ def _arms_of(
         name = match.group(1) if match and match.group(1) else cell
         if match and match.group(1):
             units.setdefault("response", match.group(2))
-        statistic = _STATISTIC.fullmatch(name)
-        statistics.append(statistic.group(2).lower() if statistic else "")
-        bare.append(statistic.group(1) if statistic else name)
+        told = _STATISTIC.fullmatch(name)
+        statistics.append(told.group(2).lower() if told else "")
+        bare.append(told.group(1) if told else name)
     if not any(word in ("mean", "avg") for word in statistics):
         bare = [_without_unit(c) for c in names]
         statistics = [""] * len(names)

@@ -241,7 +241,7 @@ def _gr50(
     try:
         log_gr50(x)
     except SimulationError:
-        words: tuple[str, ...] = (f"not reached: GR stays above 0.5 up to the highest dose, {highest:g} {unit}".rstrip(),)
+        words: tuple[str, ...] = (f"not reached: GR is above 0.5 up to the highest dose, {highest:g} {unit}".rstrip(),)
         return Estimate("GR50", math.nan, None, None, unit, words=words)
     raw = derived("GR50", log_gr50)
     ends = [None if end is None else 10.0**end for end in raw.interval]
