@@ -6,7 +6,7 @@ import argparse
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
@@ -30,9 +30,6 @@ from fits.curvefit.results import ArmResult, Estimate, describe_arms
 from fits.curvefit.shifts import MeasuredShift, measured_shift
 from fits.reported import ReportedCurve
 from kinetics.errors import InputError
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 MOST_SHOWN = 7  # arms in a picture
 
@@ -129,7 +126,7 @@ def _write(args: argparse.Namespace, table: pd.DataFrame, draw: Any) -> None:
         write_new(args.plot, write, force=args.force)
 
 
-def _draw(fits: CurveFits, shifts: list[MeasuredShift], args: argparse.Namespace) -> Axes:
+def _draw(fits: CurveFits, shifts: list[MeasuredShift], args: argparse.Namespace) -> Any:
     from fits import plotting_curves
 
     if len(shifts) == 1:
@@ -151,7 +148,7 @@ def _family(curve: ReportedCurve, args: argparse.Namespace) -> int:
     with heartbeat("fitting mechanisms", args):
         found = compare_inhibition(points, noise=args.noise, robust=args.robust, level=args.level)
 
-    def draw() -> Axes:
+    def draw() -> Any:
         from fits import plotting_curves
 
         return plotting_curves.plot_family(found, inhibitor=args.inhibitor)
