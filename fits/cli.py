@@ -1,6 +1,6 @@
 """The command line: ``kinetics models | show | validate | simulate | dose-response | shift | synergy | reproduce |
-doctor``, and for calibration ``check | fit | profile | sample | report | export`` (their
-words are in `fits.cli_calibration`, those of ``synergy`` in `fits.cli_synergy`).
+doctor``, for measured curves ``curves``, and for calibration ``check | fit | profile | sample | report | export`` (their
+words are in `fits.cli_synergy`, `fits.cli_curves` and `fits.cli_calibration`).
 
 This module holds the words of the command line and its manners: results on standard output, everything else on
 standard error, one line per error, exit status 0, 1 or 2.  What the commands do is in `fits.commands`, which is
@@ -17,7 +17,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn, cast
 
-from fits import cli_calibration, cli_synergy
+from fits import cli_calibration, cli_curves, cli_synergy
 
 EPILOG = """\
 exit status:
@@ -176,6 +176,7 @@ def parser() -> argparse.ArgumentParser:
     reproduce.add_argument("--force", action="store_true", help="overwrite a file that is no such page")
 
     cli_synergy.add(command, _settings, _output)
+    cli_curves.add(command)
     cli_calibration.add(command)
 
     command(

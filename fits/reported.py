@@ -1,8 +1,10 @@
 """Reported dose-response curves: a tidy table in, a checked `ReportedCurve` out.
 
 Columns go by name: ``dose`` and ``response`` are needed; ``arm``, ``replicate``, ``time``, ``error`` (a standard
-deviation), ``lower`` and ``upper`` (limits, where no response is given) may be there.  Units stand in columns of their
-own (``dose_unit``, ``response_unit``, ``time_unit``) or in the header: ``dose (ng/ml)``.
+deviation), ``lower`` and ``upper`` (limits, where no response is given), ``donor``, ``plate`` and ``inhibitor``
+(dose of a second substance) may be there.  Units stand in columns of their own (``dose_unit``, ``response_unit``,
+``time_unit``, ``inhibitor_unit``) or in the header: ``dose (ng/ml)``.  Other layouts and kinds of files:
+`fits.curve_files.read_curves`.
 
 >>> curve = parse_curve("dose (nM),response\\n1,0.1\\n10,0.5\\n100,0.9\\n")
 >>> curve.dose_unit, len(curve)
@@ -32,7 +34,7 @@ from kinetics.dosing import DoseProtocol
 from kinetics.errors import InputError, UnitError, UnknownName
 from kinetics.experiment import Experiment
 from kinetics.observable import Readout
-from kinetics.units import Quantity, quantity
+from kinetics.units import Quantity, factor, quantity
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,9 +46,10 @@ MOST_ROWS = 20_000
 MOST_COLUMNS = 100
 MOST_CHARACTERS = 1_000  # of a cell
 
-_NUMBERS = ("dose", "response", "error", "lower", "upper", "time")
-_UNITS = ("dose_unit", "response_unit", "time_unit")
-_WORDS = ("arm", "replicate")
+_NUMBERS = ("dose", "response", "error", "lower", "upper", "time", "inhibitor")
+_UNITS = ("dose_unit", "response_unit", "time_unit", "inhibitor_unit")
+_WORDS = ("arm", "replicate", "donor", "plate")
+WITH_UNIT = ("dose", "response", "time", "inhibitor")
 COLUMNS = (*_NUMBERS, *_UNITS, *_WORDS)
 _HEADER_UNIT = re.compile(r"(\w+)\s*[(\[]\s*([^)\]]*?)\s*[)\]]")
 
@@ -63,6 +66,9 @@ class CurvePoint:
     error: float = math.nan  # standard deviation; NaN: not stated
     lower: float = -math.inf
     upper: float = math.inf
+    donor: str = ""
+    plate: str = ""
+    inhibitor: float = math.nan  # dose of a second substance; NaN where the table has no such column
 
     @property
     def interval(self) -> bool:
@@ -80,11 +86,12 @@ class ReportedCurve:
     time_unit: str = ""
     source: str = ""
     notes: tuple[str, ...] = ()  # what a reader of the table had to decide
+    inhibitor_unit: str = ""
 
     def __post_init__(self) -> None:
         if not self.points:
             raise InputError("a reported curve needs at least one point")
-        for unit, what in ((self.dose_unit, "dose"), (self.time_unit, "time")):
+        for unit, what in ((self.dose_unit, "dose"), (self.time_unit, "time"), (self.inhibitor_unit, "inhibitor")):
             quantity(f"1 {unit}", f"unit of the {what}")
         for point in self.points:
             where = f"a point at dose {point.dose:g}"
@@ -173,6 +180,8 @@ def _check_point(point: CurvePoint, raised: Callable[[str, str], InputError]) ->
         raise raised("error", f"an error is a standard deviation and must be positive, got {point.error:g}")
     if math.isinf(point.time) and point.time < 0.0:
         raise raised("time", "a time cannot be -inf")
+    if not math.isnan(point.inhibitor) and not (math.isfinite(point.inhibitor) and point.inhibitor >= 0.0):
+        raise raised("inhibitor", f"a dose must be finite and not negative, got {point.inhibitor:g}")
 
 
 # --- reading ---------------------------------------------------------------------------------------------------
@@ -201,8 +210,31 @@ def parse_curve(
     text: str, *, name: str = "table", dose_unit: str = "", response_unit: str = "", source: str = ""
 ) -> ReportedCurve:
     """Read a reported curve from the text of a CSV table; see `read_curve`."""
-    rows, units, notes = _rows(text, name)
-    given = {"dose": dose_unit, "response": response_unit, "time": ""}
+    return curve_of(*_rows(text, name), dose_unit=dose_unit, response_unit=response_unit, source=source)
+
+
+def curve_of(
+    rows: list[Row],
+    units: dict[str, str],
+    notes: Iterable[str],
+    *,
+    dose_unit: str = "",
+    response_unit: str = "",
+    inhibitor_unit: str = "",
+    source: str = "",
+    any_order: bool = False,
+) -> ReportedCurve:
+    """The curve in the rows of a table whose columns have the names of this module.
+
+    Args:
+        units: those that stand in the header, by column.
+        any_order: rows may come in any order and are sorted; falling doses are no sign of replicates without a number.
+
+    Raises:
+        InputError, UnitError: the rows have no meaning together.
+    """
+    name = rows[0].file
+    given = {"dose": dose_unit, "response": response_unit, "time": "", "inhibitor": inhibitor_unit}
     found = {what: _unit(rows, units, what, given[what]) for what in given}
     if not found["dose"]:
         raise UnitError(
@@ -214,11 +246,21 @@ def parse_curve(
         point = _point(row)
         _check_point(point, row.fault)
         points.append(point)
-    if any(not math.isnan(point.time) for point in points) and not found["time"]:
-        raise UnitError(f"{name}: the times have no unit: add a column 'time_unit' or write 'time (min)' in the header")
-    _check_order(rows, points)
-    dose = "" if found["dose"] in ("1", "dimensionless") else found["dose"]
-    return ReportedCurve(tuple(points), dose, found["response"], found["time"], source, tuple(notes))
+    for what, values in (("time", [p.time for p in points]), ("inhibitor", [p.inhibitor for p in points])):
+        if any(not math.isnan(value) for value in values) and not found[what]:
+            example = f"{what} ({_EXAMPLE[what]})"
+            whats = "times" if what == "time" else "doses of the inhibitor"
+            raise UnitError(
+                f"{name}: the {whats} have no unit: add a column '{what}_unit' or write '{example}' in the header"
+            )
+    _check_order(rows, points, any_order)
+    if any_order:
+        arms = {arm: rank for rank, arm in enumerate(dict.fromkeys(point.arm for point in points))}
+        points.sort(key=lambda p: (arms[p.arm], 0.0 if math.isnan(p.inhibitor) else p.inhibitor, p.dose))
+    dose, inhibitor = ("" if found[w] in ("1", "dimensionless") else found[w] for w in ("dose", "inhibitor"))
+    return ReportedCurve(
+        tuple(points), dose, found["response"], found["time"], source, tuple(notes), inhibitor_unit=inhibitor
+    )
 
 
 def _rows(text: str, name: str) -> tuple[list[Row], dict[str, str], list[str]]:
@@ -245,6 +287,13 @@ def _rows(text: str, name: str) -> tuple[list[Row], dict[str, str], list[str]]:
         if not header:
             header = _header(cells, name, line, units, notes)
             continue
+        other = next((mark for mark in (";", "\t", ",") if mark != delimiter and mark in record[0]), "")
+        if other and len(record) == 1 < len(header):
+            shown = {"\t": "tabs", ";": "';'", ",": "','"}
+            raise InputError(
+                f"{name}, line {line}: the cells are separated by {shown[other]} and those of the header by "
+                f"{shown[delimiter]}: use one of them"
+            )
         if len(cells) > len(header):
             comma = " (a decimal comma? write a point)" if delimiter == "," else ""
             raise InputError(f"{name}, line {line}: {len(cells)} cells in a table of {len(header)} columns{comma}")
@@ -276,7 +325,7 @@ def _header(cells: list[str], name: str, line: int, units: dict[str, str], notes
     for cell in cells:
         match = _HEADER_UNIT.fullmatch(cell)
         column = (match.group(1) if match else cell).lower()
-        if match and column in ("dose", "response", "time"):
+        if match and column in WITH_UNIT:
             units[column] = match.group(2)
         header.append(column if column in COLUMNS else cell)
     if all(as_number(cell) is not None for cell in cells):
@@ -307,9 +356,9 @@ def _unit(rows: list[Row], units: dict[str, str], what: str, given: str) -> str:
             unit = row.cells[column]
             if not unit:
                 raise row.fault(column, f"expected the unit of the {what}, as {_EXAMPLE[what]!r}, got an empty cell")
-            if found and unit != found:
+            if found and unit != found and not _same_unit(unit, found):
                 raise row.fault(column, f"expected {found!r} as before, got {unit!r}: use one unit per table")
-            found = unit
+            found = found or unit
     if found and what != "response":
         try:
             quantity(f"1 {'' if found == '1' else found}", f"unit of the {what}")
@@ -318,7 +367,15 @@ def _unit(rows: list[Row], units: dict[str, str], what: str, given: str) -> str:
     return found
 
 
-_EXAMPLE = {"dose": "ng/ml", "response": "MFI", "time": "min"}
+_EXAMPLE = {"dose": "ng/ml", "response": "MFI", "time": "min", "inhibitor": "uM"}
+
+
+def _same_unit(unit: str, other: str) -> bool:
+    """Whether two spellings mean one unit: ``ng/ml`` and ``ng/mL``."""
+    try:
+        return factor(unit, other) == 1.0
+    except UnitError:
+        return False
 
 
 def _point(row: Row) -> CurvePoint:
@@ -337,26 +394,32 @@ def _point(row: Row) -> CurvePoint:
         number("error", math.nan),
         number("lower", -math.inf),
         number("upper", math.inf),
+        row.cells.get("donor", ""),
+        row.cells.get("plate", ""),
+        number("inhibitor", math.nan),
     )
 
 
-def _check_order(rows: list[Row], points: Iterable[CurvePoint]) -> None:
-    """Refuse doses that fall within an arm, time and replicate, and the same replicate given twice."""
-    last: dict[tuple[str, str, float | None], tuple[float, Row]] = {}
+def _check_order(rows: list[Row], points: Iterable[CurvePoint], any_order: bool) -> None:
+    """Refuse the same replicate given twice, and doses that fall within a series unless any order will do."""
+    last: dict[tuple[object, ...], tuple[float, Row]] = {}
+    seen: dict[tuple[object, ...], Row] = {}
     for row, point in zip(rows, points, strict=True):
+        second = None if math.isnan(point.inhibitor) else point.inhibitor
         time = None if math.isnan(point.time) else point.time
-        key = (point.arm, point.replicate, time)
-        if key in last:
+        key = (point.arm, point.replicate, point.donor, point.plate, second, time)
+        if key in last and not any_order:
             before, earlier = last[key]
             if point.dose < before:
                 hint = "" if point.replicate else ", or number replicates in a column 'replicate'"
                 raise row.fault(
                     "dose", f"{point.dose:g} comes after {before:g} in line {earlier.line}: sort the rows by dose{hint}"
                 )
-            if point.dose == before and point.replicate:
-                raise row.fault(
-                    "replicate",
-                    f"replicate {point.replicate!r} of dose {point.dose:g} is already in line {earlier.line}: "
-                    "number the replicates, or leave the column out",
-                )
-        last[key] = (point.dose, row)
+        whole = (*key, point.dose)
+        if point.replicate and whole in seen:
+            raise row.fault(
+                "replicate",
+                f"replicate {point.replicate!r} of dose {point.dose:g} is already in line {seen[whole].line}: "
+                "number the replicates, or leave the column out",
+            )
+        last[key], seen[whole] = (point.dose, row), row

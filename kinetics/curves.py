@@ -4,6 +4,8 @@
 ``gaddum``    occupancy under a competitive antagonist: d / (d + K (1 + B/K_B))         Gaddum (1937)
 ``schild``    ``hill`` with EC50 multiplied by 1 + (B/K_B)^s                            Arunlakshana & Schild (1959)
 ``operational``  E = basal + (E_max - basal) (tau d)^n / ((d + K_A)^n + (tau d)^n)      Black & Leff (1983)
+``cheng_prusoff``  K_i = IC50 / (1 + A/EC50) for a competitive inhibitor      Cheng & Prusoff (1973), Leff & Dougall
+(1993)
 """
 
 from __future__ import annotations
@@ -52,6 +54,35 @@ def operational(dose: npt.ArrayLike, basal: float, e_max: float, k_a: float, tau
     d = np.asarray(dose, dtype=float)
     driven = (tau * d) ** n
     return np.asarray(basal + (e_max - basal) * driven / ((d + k_a) ** n + driven), dtype=float)
+
+
+def cheng_prusoff(
+    ic50: float, agonist: float, ec50: float, hill: float = 1.0, mechanism: str = "competitive"
+) -> float:
+    """The inhibition constant from an IC50 measured at one dose of the agonist.
+
+    Competitive: ``IC50 / ((2 + (A/EC50)^h)^(1/h) - 1)``, which is Cheng and Prusoff's ``IC50 / (1 + A/EC50)`` at h = 1
+    (Leff and Dougall 1993, doi:10.1016/0165-6147(93)90080-4).  Uncompetitive: ``IC50 / (1 + EC50/A)``, and
+    non-competitive: the IC50 itself, both for h = 1.
+
+    Args:
+        ic50: the dose of the inhibitor that halves the response, its unit that of the result.
+        agonist: its dose in that experiment, in the unit of ``ec50``.
+        ec50, hill: of the agonist alone.
+
+    Raises:
+        InputError: a value is not positive, or the formula does not apply.
+    """
+    for name, value in (("ic50", ic50), ("agonist", agonist), ("ec50", ec50), ("hill", hill)):
+        if not (math.isfinite(value) and value > 0.0):
+            raise InputError(f"{name} must be positive, got {value:g}")
+    if mechanism == "competitive":
+        return float(ic50 / ((2.0 + (agonist / ec50) ** hill) ** (1.0 / hill) - 1.0))
+    if mechanism not in ("uncompetitive", "noncompetitive"):
+        raise InputError(f"mechanism must be 'competitive', 'uncompetitive' or 'noncompetitive', got {mechanism!r}")
+    if not math.isclose(hill, 1.0):
+        raise InputError(f"the formula for {mechanism} inhibition holds for a Hill slope of 1, got {hill:g}")
+    return float(ic50 if mechanism == "noncompetitive" else ic50 / (1.0 + ec50 / agonist))
 
 
 class EC50Status(enum.Enum):

@@ -1,0 +1,3 @@
+"""Files of measured curves as people have them: other encodings, decimal commas, wide tables, Excel, digitised
+figures.
+"""
