@@ -150,7 +150,7 @@ def _panels(pathways: tuple[str, ...], il7: float, holds: Callable[[FloatArray],
     for row, pathway in itertools.product(grid, pathways):
         for sample in row:
             bliss(recorder, sample, pathway, il7)
-    lab.simulate(arm for arm, _, _ in recorder.asked)
+    lab.simulate((arm for arm, _, _ in recorder.asked), ["live"])
     words: list[str] = []
     numbers: dict[str, float] = {}
     excess: dict[str, FloatArray] = {}

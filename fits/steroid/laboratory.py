@@ -36,9 +36,10 @@ class Laboratory:
         """Simulate whatever these claims will ask for."""
         self.simulate(arms(claims))
 
-    def simulate(self, wanted: Iterable[Arm]) -> None:
+    def simulate(self, wanted: Iterable[Arm], quantities: Sequence[str] = QUANTITIES) -> None:
         """Simulate these arms in one go, so that cells of one background are equilibrated once."""
-        self._run([arm for arm in dict.fromkeys(wanted) if (arm, "live") not in self._values], QUANTITIES)
+        missing = [arm for arm in dict.fromkeys(wanted) if any((arm, name) not in self._values for name in quantities)]
+        self._run(missing, quantities)
 
     def __call__(self, arm: Arm, quantity: str, hours: float | Sequence[float]) -> FloatArray:
         """Shape ``(1,)`` for one time, ``(1, times)`` for several; times are those of `HOURS`.
