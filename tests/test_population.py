@@ -330,7 +330,7 @@ def test_a_random_effect_needs_a_range_around_one():
     [
         ("parameter: fold_pool", "parameter: fold_pol", "fold_pool"),
         ("dexamethasone: Dexamethasone", "dexamethasone: Dexametason", "Dexamethasone"),
-        ("at: 72 h", "at: 72 nM", "72"),
+        ("at: 72 h", "at: 72 nM", "data.at.*dimensions differ"),
         ("carried: tall_glucocorticoids.csv", "carried: tall.csv", "tall_glucocorticoids.csv"),
         ("sd_dose: {bounds", "sd_doze: {bounds", "sd_dose"),
         ("range: [0.2, 8]", "range: [8]", "two increasing numbers"),

@@ -22,7 +22,7 @@ from fits.population.surface import NODES, RTOL, Surface
 from kinetics.errors import KineticsError
 
 FloatArray = npt.NDArray[np.float64]
-STEP = 0.02  # of model parameters, decades: the integrator's errors of 1e-6 stay far below the change
+STEP = 0.01  # of model parameters, decades: the integrator's errors of 1e-6 stay far below the change
 SMALL_STEP = 1e-3  # of the others, which nothing but rounding disturbs
 METHOD = "population 1"
 
@@ -174,7 +174,7 @@ class PopulationObjective:
             SimulationError: a point near the optimum cannot be simulated.
         """
         count, own = len(self.names), self._structural
-        moves = np.array([STEP if i < own else SMALL_STEP for i in range(count)])
+        moves = np.array([2.0 * STEP if i < own else SMALL_STEP for i in range(count)])
         centre = np.clip(np.asarray(x, dtype=float), self.lower + moves, self.upper - moves)
         shifts: dict[tuple[int, ...], int] = {(0,) * own: 0}
         pairs = [(i, j, a, b) for i in range(count) for j in range(i, count) for a in (1, -1) for b in (1, -1)]

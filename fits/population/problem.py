@@ -154,13 +154,13 @@ def read_population(path: str | Path, *, case: str = "", trusted: bool = False) 
         effect,
         tuple(read_parameter(estimated.node(key), key, model) for key in estimated.content),
         (*of_effect, *(_plain(noise.node(name), name, NOISE[name]) for name in NOISE if name in noise.content)),
-        MappingProxyType(species),
+        species,
         wells,
         hours,
         top.text("title", ""),
         " ".join(top.texts("source")),
         (*top.texts("notes"), *notes),
-        MappingProxyType({key: node.text("title", key) for key, node in cases.items()}),
+        {key: node.text("title", key) for key, node in cases.items()},
         case,
     )
 
