@@ -1,6 +1,6 @@
 """The command line: ``kinetics models | show | validate | simulate | dose-response | shift | synergy | reproduce |
-doctor``, for measured curves ``curves``, and for calibration ``check | fit | profile | sample | report | export`` (their
-words are in `fits.cli_synergy`, `fits.cli_curves` and `fits.cli_calibration`).
+doctor``, for measured curves ``curves``, and for calibration ``check | fit | profile | sample | report | export``
+(their words are in `fits.cli_synergy`, `fits.cli_curves` and `fits.cli_calibration`).
 
 This module holds the words of the command line and its manners: results on standard output, everything else on
 standard error, one line per error, exit status 0, 1 or 2.  What the commands do is in `fits.commands`, which is

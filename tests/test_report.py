@@ -168,7 +168,7 @@ def test_page_without_failures_says_so_by_leaving_the_section_out(reproduction):
     held = tuple(v for v in reproduction.verdicts if v.status is Status.HOLDS)
     page = Page(report.page(replace(reproduction, verdicts=held)))
     ids = [attributes.get("id") for attributes in page.all("section")]
-    assert ids == ["figures", "holds", "provenance"]
+    assert ids == ["figures", "holds", "predictions", "provenance"]
 
 
 # --- writing ------------------------------------------------------------------------------------------------

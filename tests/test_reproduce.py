@@ -156,7 +156,7 @@ def test_table_names_every_answered_claim_and_ends_with_the_unanswered_core_clai
 
 
 def test_it_is_quick_and_says_with_what(found: Reproduction):
-    assert found.timings["total"] < 30.0  # seconds; measured 2.5 on two busy cores, the promise is a minute
+    assert found.timings["total"] < 200.0  # seconds; measured 27 on two busy cores, the promise is five minutes
     steps = sum(seconds for name, seconds in found.timings.items() if name != "total")
     assert found.timings["total"] == pytest.approx(steps, rel=1e-6)
     assert found.versions["python"].count(".") == 2 and found.versions["libroadrunner"][0].isdigit()
