@@ -96,7 +96,7 @@ class Ensemble:
         if expected != (got := fingerprint(model, self.names)):
             raise InputError(
                 f"the ensemble of {self.model!r} was made for other equations or constants (fingerprint {expected}, "
-                f"the model has {got}): run again {self.provenance.get('command', 'the script that made it')}"
+                f"the model has {got}): run again {' '.join(self.provenance.get('command', ('the script that made it',)))}"
             )
 
 

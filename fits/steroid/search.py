@@ -259,13 +259,12 @@ def _one(seed: int, kept_in: Path) -> list[Member]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the searches and write the ensemble."""
     words = argparse.ArgumentParser(prog="python -m fits.steroid.search", description=main.__doc__)
-    words.add_argument("--seeds", default="1,2,3,4,5,6,7,8,9,10", help="one search for each (1,2,...,10)")
+    words.add_argument("--seeds", default="1,2,3,4,5,6,7,8", help="one search for each (1,2,...,8)")
     words.add_argument("--workers", type=int, default=2, help="processes (2)")
     words.add_argument("--out", type=Path, default=Path("sbml/ensembles"), help="folder to write into")
     words.add_argument("--work", type=Path, default=Path("ensemble_work"), help="where finished searches are kept")
     given = words.parse_args(arguments)
     seeds = [int(seed) for seed in given.seeds.split(",")]
-    began = time.monotonic()
     with ProcessPoolExecutor(given.workers, mp_context=get_context("spawn")) as pool:
         members = [member for found in pool.map(_one, seeds, [given.work] * len(seeds)) for member in found]
     kept = [member for member in members if not member.refused]
@@ -288,9 +287,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for seed in seeds
         },
         "misfit": [round(each.misfit, 5) for each in kept],
-        "seconds": round(time.monotonic() - began),
-        "command": "python -m fits.steroid.search",
-        **collect().to_dict(),
+        **collect(["python", "-m", "fits.steroid.search"]).to_dict(),
     }
     (given.out / f"{MODEL}.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     searches, rule = {each.search for each in kept}, acceptance()["members"]
