@@ -245,7 +245,7 @@ def _estimates(objective: PopulationObjective, x: FloatArray, covariance: FloatA
 def _quantiles(probabilities: FloatArray, grid: FloatArray, levels: Sequence[float]) -> FloatArray:
     """Quantiles of a distribution on the grid, interpolated between its points."""
     below = np.cumsum(probabilities) - 0.5 * probabilities
-    return np.interp(np.array(levels), below, grid)
+    return np.asarray(np.interp(np.array(levels), below, grid), dtype=float)
 
 
 def _rmse(objective: PopulationObjective, surface: FloatArray, own: FloatArray) -> float:

@@ -66,7 +66,7 @@ class Surface:
         cells would look resistant, for want of cells that the drug could kill.
         """
         vehicle = cells(arm.vehicle, "live", self._hours)
-        return np.asarray(cells(arm, "live", self._hours) / np.maximum(vehicle, LEAST_ALIVE))
+        return np.asarray(cells(arm, "live", self._hours) / np.maximum(vehicle, LEAST_ALIVE), dtype=float)
 
     def at_nodes(self, sets: Mapping[str, FloatArray], rtol: float = RTOL) -> FloatArray:
         """Viability for parameter sets, shape ``(n_sets, n_points, n_nodes)``.
