@@ -284,7 +284,12 @@ def _run(given: Sequence[str]) -> int:
     run = cast(
         "Callable[[argparse.Namespace], int]", getattr(importlib.import_module(f"fits.commands.{module}"), function)
     )
-    return run(args)
+    if not args.quiet:
+        return run(args)
+    from fits.commands.common import untracked
+
+    with untracked():
+        return run(args)
 
 
 def _fail(text: str) -> int:

@@ -10,12 +10,11 @@ from __future__ import annotations
 import csv
 import json
 import math
-import platform
 import textwrap
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from importlib import metadata, resources
+from importlib import resources
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -25,10 +24,12 @@ import numpy.typing as npt
 import kinetics as kin
 from fits.claims.bench import TREATED, Assay, Bench, at_dose, known_parameters
 from fits.claims.checking import bundled_models, check
-from fits.claims.ledger import MODELS, How
+from fits.claims.ledger import MODELS, How, ledger
 from fits.claims.verdict import Status, Verdict
+from fits.provenance import versions
 from kinetics import catalogue
 from kinetics.errors import InputError, InvalidModel, ModelNotFound
+from kinetics.progress import track
 
 if TYPE_CHECKING:
     from fits.calibration import Calibration
@@ -41,7 +42,7 @@ POINTS_SOURCE = (
     "human CD4+ CCR7-high T cells, 10 min"
 )
 _MEASURED_GRID = tuple(f"{10.0**e:.6g} pg/ml" for e in np.arange(41) / 8.0)  # 1 to 1e5, holds all measured doses
-_PACKAGES = ("cytokine-kinetics", "libroadrunner", "python-libsbml", "numpy", "scipy", "pandas")
+CALIBRATION_AS_CLAIMS = 300  # the fit at the end takes about as long as this many claims
 
 
 @dataclass(frozen=True)
@@ -165,6 +166,7 @@ def reproduce(
     solver: kin.Solver | None = None,
     *,
     calibrate: bool = False,
+    progress: bool | None = None,
 ) -> Reproduction:
     """Simulate, compare and check.
 
@@ -174,6 +176,7 @@ def reproduce(
         solver: tolerances; default those of `kinetics.simulate`.
         calibrate: end with `fits.calibration.quick_calibration` of the bundled problem, about a minute; it starts from
             the bundled model, whatever ``models`` and ``parameters`` are.
+        progress: whether to draw a bar once it takes long, by default where somebody looks.
 
     Raises:
         KineticsError: a curve of the figures cannot be simulated (a claim that cannot, fails instead).
@@ -185,24 +188,28 @@ def reproduce(
         raise InputError(f"reproduce needs the model {MODELS['M1']!r}, got {', '.join(on_bench) or 'none'}")
     bench = Bench(on_bench, parameters, solver)
     clock.lap("models")
-    subsets = tuple(_subset(bench, cells) for cells in ("CD4", "CD8"))
-    clock.lap("curves")
-    measured = _measured(bench)
-    clock.lap("points")
-    verdicts = check(bench=bench)
-    clock.lap("claims")
-    ensemble = _ensemble(bench)
-    if ensemble is not None:
-        verdicts = tuple(_with_ensemble(verdict, ensemble) for verdict in verdicts)
-        clock.lap("ensemble")
-    calibration = None
-    if calibrate:
-        from fits.calibration import quick_calibration
+    claims = len(ledger())
+    total = claims + (CALIBRATION_AS_CLAIMS if calibrate else 0)
+    with track("reproducing", total, progress=progress, unit="steps") as bar:
+        subsets = tuple(_subset(bench, cells) for cells in ("CD4", "CD8"))
+        clock.lap("curves")
+        measured = _measured(bench)
+        clock.lap("points")
+        verdicts = check(bench=bench, answered=bar.advance)
+        clock.lap("claims")
+        ensemble = _ensemble(bench)
+        if ensemble is not None:
+            verdicts = tuple(_with_ensemble(verdict, ensemble) for verdict in verdicts)
+            clock.lap("ensemble")
+        calibration = None
+        if calibrate:
+            from fits.calibration import quick_calibration
 
-        calibration = quick_calibration(solver=solver)
-        clock.lap("calibration")
+            bar.advance(0, "calibrating")
+            calibration = quick_calibration(solver=solver)
+            clock.lap("calibration")
     return Reproduction(
-        subsets, measured, verdicts, solver or kin.Solver(), clock.laps(), _versions(), calibration, ensemble
+        subsets, measured, verdicts, solver or kin.Solver(), clock.laps(), MappingProxyType(versions()), calibration, ensemble
     )
 
 
@@ -238,16 +245,6 @@ class _Clock:
 
     def laps(self) -> Mapping[str, float]:
         return MappingProxyType({**self._laps, "total": self._last - self._start})
-
-
-def _versions() -> Mapping[str, str]:
-    found = {"python": platform.python_version()}
-    for name in _PACKAGES:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            found[name] = "not installed as a package"
-    return MappingProxyType(found)
 
 
 def _subset(bench: Bench, cells: str) -> SubsetCurves:

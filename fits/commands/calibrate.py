@@ -12,7 +12,6 @@ from fits.commands.common import (
     heartbeat,
     one_line,
     print_json,
-    silent,
     versions,
     warn,
     write_csv,
@@ -103,7 +102,6 @@ def fit_command(args: argparse.Namespace) -> int:
             limits=_limits(args),
             workers=args.workers if args.workers > 1 else 0,
             store=args.store,
-            progress=not silent(args),
         )
     except FitInterrupted as stopped:
         warn(str(stopped), args)

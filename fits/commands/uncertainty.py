@@ -31,11 +31,12 @@ def profile_command(args: argparse.Namespace) -> int:
     check_table(args)
     fit = _opened(args)
     names = list(dict.fromkeys(args.names)) or None
-    with heartbeat("walking profiles", args), workers(args) as executor:
+    with workers(args) as executor:
         found = profiles(
             fit.objective, fit.result, names, level=args.level, scales=fit.scales,
             store=fit.path if fit.is_store else None, executor=executor,
         )  # fmt: skip
+    with heartbeat("judging what the data settle", args):
         known = {**stored_profiles(fit, []), **found} if fit.is_store else found
         judged = identifiability(fit.objective, fit.result, known, level=args.level, scales=fit.scales)
     if args.csv:
@@ -94,7 +95,7 @@ def sample_command(args: argparse.Namespace) -> int:
     """Samples of the posterior, kept in the store where there is one."""
     check_table(args)
     fit = _opened(args)
-    with heartbeat("sampling", args), workers(args) as executor:
+    with workers(args) as executor:
         found = sample(
             fit.objective, fit.result, args.steps, seed=args.seed, walkers=args.walkers, scales=fit.scales,
             store=fit.path if fit.is_store else None, executor=executor,
