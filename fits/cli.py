@@ -37,7 +37,7 @@ class _Parser(argparse.ArgumentParser):
 
     def __init__(self, **options: object) -> None:
         settings = {"allow_abbrev": False, "formatter_class": argparse.RawDescriptionHelpFormatter, **options}
-        super().__init__(**settings)  # type: ignore[arg-type]
+        super().__init__(**settings)  # type: ignore[arg-type]  # argparse checks them
 
     def error(self, message: str) -> NoReturn:
         raise _UsageError(f"{message}; see '{self.prog} --help'")

@@ -209,8 +209,9 @@ def reproduce(
             calibration = quick_calibration(solver=solver)
             clock.lap("calibration")
     return Reproduction(
-        subsets, measured, verdicts, solver or kin.Solver(), clock.laps(), MappingProxyType(versions()), calibration, ensemble
-    )
+        subsets, measured, verdicts, solver or kin.Solver(), clock.laps(), MappingProxyType(versions()), calibration,
+        ensemble,
+    )  # fmt: skip
 
 
 def _ensemble(bench: Bench) -> Ensembled | None:

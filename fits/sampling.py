@@ -27,6 +27,7 @@ import numpy as np
 from fits.evaluation import FloatArray, Objective
 from fits.information import (
     Point,
+    correlations_of,
     curvature_of,
     evaluate_optimum,
     point_of,
@@ -92,6 +93,11 @@ class Samples:
         """Independent samples that the chain after burn-in is worth, by parameter, shape ``(n,)``."""
         kept = (len(self.chain) - self.burn_in) * self.chain.shape[1]
         return np.asarray(kept / np.maximum(self.autocorrelation_times, 1.0))
+
+    @property
+    def correlations(self) -> FloatArray:
+        """Of the samples after burn-in, shape ``(n, n)``."""
+        return correlations_of(np.atleast_2d(np.cov(self.flat(), rowvar=False)))
 
     @property
     def long_enough(self) -> bool:

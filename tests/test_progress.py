@@ -1,4 +1,4 @@
-"""Progress: on a terminal after two seconds with the time left, the outermost only, never elsewhere, changing nothing."""
+"""Progress: on a terminal after two seconds, with the time left; the outermost only; and it changes nothing."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fits.provenance import versions as versions  # every command prints them with its JSON
+from fits import provenance
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -119,6 +119,11 @@ def write_new(path: str, write: Callable[[Path], None], *, force: bool) -> None:
         os.replace(beside, target)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def versions() -> dict[str, str]:
+    """What a result was computed with, for JSON that outlives this installation."""
+    return provenance.versions()
 
 
 # --- options ------------------------------------------------------------------------------------------------

@@ -344,7 +344,7 @@ def _arms(model: Model, args: argparse.Namespace) -> tuple[ProtocolEntry | None,
 
 def _is_zero(value: object) -> bool:
     try:
-        return quantity(value).value == 0.0  # type: ignore[arg-type]
+        return quantity(value).value == 0.0  # type: ignore[arg-type]  # a formula is refused there
     except InputError:  # a formula
         return False
 

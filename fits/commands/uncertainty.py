@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,9 @@ def profile_command(args: argparse.Namespace) -> int:
     check_table(args)
     fit = _opened(args)
     names = list(dict.fromkeys(args.names)) or None
+    solved = tuple(getattr(fit.objective, "solved", ()))
+    if asked := [name for name in names or () if name in solved]:
+        raise InputError(_without_profile(asked))
     with workers(args) as executor:
         found = profiles(
             fit.objective, fit.result, names, level=args.level, scales=fit.scales,
@@ -48,20 +52,30 @@ def profile_command(args: argparse.Namespace) -> int:
                 "level": args.level,
                 "profiles": [profile_json(item) for item in found.values()],
                 "verdicts": {name: verdict.value for name, verdict in judged.verdicts.items()},
-                "sentences": _sentences(found, judged),
+                "sentences": _sentences(found, judged, solved),
                 "versions": versions(),
             }
         )
     elif args.csv != "-":
-        for sentence in _sentences(found, judged):
+        for sentence in _sentences(found, judged, solved):
             print(one_line(sentence))
         print()
         print(aligned([("parameter", "best", "lower", "upper", "verdict"), *map(_row, found.values())]))
     return 0
 
 
-def _sentences(found: dict[str, Profile], judged: Identifiability) -> list[str]:
-    return [*(text for item in found.values() for text in item.sentences()), *judged.sentences()]
+def _sentences(found: dict[str, Profile], judged: Identifiability, solved: tuple[str, ...]) -> list[str]:
+    said = [*(text for item in found.values() for text in item.sentences()), *judged.sentences()]
+    return [*said, _without_profile(solved)] if solved else said
+
+
+def _without_profile(solved: Sequence[str]) -> str:
+    """Why parameters that a hierarchical fit solves for are not profiled."""
+    have = "has no profile of its own: it is" if len(solved) == 1 else "have no profiles of their own: they are"
+    return (
+        f"{', '.join(solved)} {have} solved for inside of the objective, at every point of the other profiles; fit "
+        "again without --hierarchical to profile them."
+    )
 
 
 def _end(item: Profile, value: float | None) -> str:
