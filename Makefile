@@ -15,13 +15,14 @@ FITTING = import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[
 SOUND := $(shell test "`cat '$(VENV)/made' 2>/dev/null`" = "`pwd`" && '$(VENV)/bin/python' -c '' 2>/dev/null && echo yes)
 
 .DELETE_ON_ERROR:
-.PHONY: help reproduce test test-all bench lint clean always
+.PHONY: help reproduce test test-all bench docs lint clean always
 
 help:
 	@echo "make reproduce  run every claim of the ledger: what the paper reports against what the model gives"
 	@echo "make test       the fast tests (minutes)"
 	@echo "make test-all   make test, then the slow tests: notebooks, installing the wheel"
 	@echo "make bench      the benchmarks, by hand"
+	@echo "make docs       the site, into site/; fails on any warning"
 	@echo "make lint       ruff and mypy --strict"
 	@echo "make clean      remove .venv, caches and build products"
 
@@ -41,12 +42,15 @@ test-all: test
 bench: $(VENV)/test.stamp
 	$(PY) benchmarks/dose_response.py $(ARGS)
 
+docs: $(VENV)/docs.stamp
+	$(PY) -m mkdocs build --strict $(ARGS)
+
 lint: $(VENV)/test.stamp
 	$(PY) -m ruff check .
 	$(PY) -m mypy --strict -p kinetics -p fits
 
 clean:
-	rm -rf "$(VENV)" build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf "$(VENV)" build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # What the package needs to run, and what the tests need on top: two stamps, so that reproduce installs no test tools.
@@ -58,6 +62,11 @@ $(VENV)/run.stamp: $(VENV)/made pyproject.toml
 $(VENV)/test.stamp: $(VENV)/run.stamp pyproject.toml
 	@echo "Installing what the tests need into $(VENV) ..."
 	@$(PY) -m pip install --quiet --disable-pip-version-check --editable ".[test]"
+	@touch "$@"
+
+$(VENV)/docs.stamp: $(VENV)/run.stamp pyproject.toml
+	@echo "Installing what the site needs into $(VENV) ..."
+	@$(PY) -m pip install --quiet --disable-pip-version-check --editable ".[docs]"
 	@touch "$@"
 
 ifneq ($(SOUND),yes)

@@ -20,6 +20,7 @@ from fits.evaluation import FloatArray
 from fits.result import without_numbers
 from fits.store import Store, digest
 from kinetics.errors import InputError, SimulationError
+from kinetics.progress import track
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -130,6 +131,7 @@ def bootstrap(
     store: Store | None = None,
     label: str = "",
     executor: Executor | None = None,
+    progress: bool | None = None,
 ) -> Bootstrap:
     """Make data from the fitted model and fit them, ``n`` times.
 
@@ -143,6 +145,7 @@ def bootstrap(
         store: an open store, which keeps every replicate.
         label: tells bootstraps of one store apart whose two functions differ.
         executor: where to run; the two functions must then be importable by workers.
+        progress: whether to draw a bar once it takes long, by default where somebody looks.
 
     Raises:
         InputError: arguments do not fit, or ``refit`` returns something else than estimates.
@@ -162,10 +165,12 @@ def bootstrap(
         missing = [i for i in range(n) if i not in done]
         replicates = _replicates(simulate, refit, len(x), int(seed), missing, executor)
         stack.callback(replicates.close)
+        bar = stack.enter_context(track("bootstrapping", n, progress=progress, unit="replicates", done=len(done)))
         for number, found in replicates:
             if pieces is not None:
                 pieces.put(number, {"x": found.x, "value": found.value, "failure": found.failure})
             done[number] = found
+            bar.advance()
     ordered = [done[i] for i in range(n)]
     good = [found for found in ordered if not found.failure]
     failures = tuple(found.failure for found in ordered if found.failure)

@@ -38,7 +38,7 @@ class _Parser(argparse.ArgumentParser):
 
     def __init__(self, **options: object) -> None:
         settings = {"allow_abbrev": False, "formatter_class": argparse.RawDescriptionHelpFormatter, **options}
-        super().__init__(**settings)  # type: ignore[arg-type]
+        super().__init__(**settings)  # type: ignore[arg-type]  # argparse checks them
 
     def error(self, message: str) -> NoReturn:
         raise _UsageError(f"{message}; see '{self.prog} --help'")
@@ -300,7 +300,12 @@ def _run(given: Sequence[str]) -> int:
     run = cast(
         "Callable[[argparse.Namespace], int]", getattr(importlib.import_module(f"fits.commands.{module}"), function)
     )
-    return run(args)
+    if not args.quiet:
+        return run(args)
+    from fits.commands.common import untracked
+
+    with untracked():
+        return run(args)
 
 
 def _fail(text: str) -> int:

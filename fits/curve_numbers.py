@@ -343,7 +343,7 @@ def _curve(protocol: DoseProtocol, number: CurveNumber, points: Points, what: st
 
 def replace_doses(protocol: DoseProtocol, doses: Iterable[str | float | Quantity]) -> DoseProtocol:
     """The same protocol at other doses."""
-    return replace(protocol, doses=tuple(doses))  # type: ignore[arg-type]
+    return replace(protocol, doses=tuple(doses))  # type: ignore[arg-type]  # a Quantity is a dose
 
 
 class CurveNumbers:

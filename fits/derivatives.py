@@ -154,7 +154,7 @@ class ModelDerivatives:
             self._starts[key] = starting_point(self.equations, self.tokens, settings)
         numbers.update({_given(name): value for name, value in self.fixed.items()})
         numbers.update({token: values[name] for name, token in zip(self.columns, self.tokens, strict=True)})
-        begin = self._starts[key]({**self.fixed, **values, **numbers})  # type: ignore[operator]
+        begin = self._starts[key]({**self.fixed, **values, **numbers})  # type: ignore[operator]  # compiled when first used
         point = _Point(begin[0], begin[1], None)
         self._change(doses, numbers, 0.0 if math.isinf(stage.start) else stage.start, point, values)
         return point
@@ -178,7 +178,7 @@ class ModelDerivatives:
         if key not in self._jumps:
             self._jumps[key] = jump(self.equations, self.tokens, formulas)
         foreign = {name: value for name, value in values.items() if name not in point.values}
-        found = self._jumps[key](  # type: ignore[operator]
+        found = self._jumps[key](  # type: ignore[operator]  # compiled when first used
             {**foreign, **point.values, **numbers, TIME_NAME: time}, point.slopes
         )
         point.values.update(found[0])
@@ -208,8 +208,8 @@ class TrialDerivatives:
         if key not in shared:
             group = [other for other in trials if other.model is trial.model] or [trial]
             shared[key] = ModelDerivatives(trial.model, group, parameters, overrides, solver)
-        self.model: ModelDerivatives = shared[key]  # type: ignore[assignment]
-        self._points: dict[object, _Point] = shared.setdefault(("points", id(trial.model)), {})  # type: ignore[assignment]
+        self.model: ModelDerivatives = shared[key]  # type: ignore[assignment]  # shared holds several kinds of things
+        self._points: dict[object, _Point] = shared.setdefault(("points", id(trial.model)), {})  # type: ignore[assignment]  # shared holds several kinds of things
         self._meshes: dict[int, FloatArray] = {}
         equations = self.model.equations
         free = set(parameters.names)

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from fits.doctor_trials import run_trials
+from fits.doctor_trials import WORK, run_trials
 
 DISTRIBUTION = "cytokine-kinetics"
 PACKAGES = ("kinetics", "fits", "sbml")  # the top-level packages of this project
@@ -42,6 +42,7 @@ NEEDED = (
     ("tqdm", "tqdm", (4, 65), None),
     ("six", "six", (1,), None),
 )
+TRIALS = len(NEEDED) + len(WORK)  # how often `examine` calls back
 LEAST_SPACE = 50_000_000  # bytes in the folder for temporary files
 REINSTALL = f"python -m pip install --force-reinstall --no-deps {DISTRIBUTION}"
 
@@ -81,8 +82,11 @@ class Diagnosis:
         return {"sound": self.sound, "findings": [finding.to_dict() for finding in self.findings]}
 
 
-def examine() -> Diagnosis:
-    """Look at everything; takes some seconds, because all packages are imported."""
+def examine(tried: Callable[[], None] | None = None) -> Diagnosis:
+    """Look at everything; takes some seconds, because all packages are imported.
+
+    ``tried`` is called after each of `TRIALS` trials.
+    """
     distributions = list(metadata.distributions())
     findings = [
         *python_version(sys.version_info[:2], sys.maxsize > 2**32),
@@ -91,7 +95,7 @@ def examine() -> Diagnosis:
         *ownership(distributions),
         *origins({name: _location(name) for name in PACKAGES}),
     ]
-    results, ending = run_trials([module for _, module, _, _ in NEEDED])
+    results, ending = run_trials([module for _, module, _, _ in NEEDED], tried)
     findings += dependencies({_canonical(d.name): d.version for d in distributions if d.name}, results, ending)
     findings += works(results, ending)
     findings += temporary_files(tempfile.gettempdir)

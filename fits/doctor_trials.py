@@ -9,8 +9,10 @@ import importlib
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
-from typing import TextIO
+import tempfile
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import IO, TextIO
 
 PATIENCE = 180.0  # seconds for all trials; a cold start of all packages takes up to 30
 _MARK = "doctor: "  # packages print things when they are imported
@@ -22,32 +24,48 @@ try_all(json.loads(sys.argv[2]), sys.stdout)
 """
 
 
-def run_trials(modules: Sequence[str]) -> tuple[dict[str, str], str]:
-    """What came of each trial, and how the process ended: ``""`` for well.
+def run_trials(modules: Sequence[str], tried: Callable[[], None] | None = None) -> tuple[dict[str, str], str]:
+    """What came of each trial, and how the process ended: ``""`` for well.  ``tried`` is called after each.
 
     Returns:
         By ``"import MODULE"``, ``"engine"``, ``"antimony"``, ``"models"`` and ``"figures"``: ``""`` where it went well,
         ``"= ..."`` with what was found, else an error in one line.  What was never come to is missing.
     """
     command = [sys.executable, "-c", _CHILD, json.dumps(sys.path), json.dumps(list(modules))]
-    try:
-        done = subprocess.run(command, capture_output=True, timeout=PATIENCE, check=False)
-        output, ending = done.stdout, ""
-        if done.returncode < 0:
-            ending = f"crashed (signal {-done.returncode})"
-        elif done.returncode:
-            lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
-            ending = f"failed: {lines[-1] if lines else f'exit status {done.returncode}'}"
-    except subprocess.TimeoutExpired as error:
-        output, ending = error.stdout or b"", f"did not end within {PATIENCE:g} s"
-    except OSError as error:
-        output, ending = b"", f"could not be started: {error.strerror or error}"
     results: dict[str, str] = {}
-    for line in output.decode("utf-8", "replace").splitlines():
-        _, mark, rest = line.partition(_MARK)
-        if mark:
-            name, result = json.loads(rest)
-            results[name] = result
+
+    def listen(stream: IO[bytes]) -> None:
+        for line in stream:
+            _, mark, rest = line.decode("utf-8", "replace").partition(_MARK)
+            if mark:
+                name, result = json.loads(rest)
+                results[name] = result
+                if tried is not None:
+                    tried()
+
+    ending = ""
+    # What goes wrong is written to a file: a pipe that nobody reads would fill and stop the child.
+    with tempfile.TemporaryFile() as errors:
+        try:
+            child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors)
+        except OSError as error:
+            return {}, f"could not be started: {error.strerror or error}"
+        assert child.stdout is not None
+        with child.stdout as stream:
+            listener = threading.Thread(target=listen, args=(stream,), daemon=True)
+            listener.start()
+            try:
+                status = child.wait(PATIENCE)
+                if status < 0:
+                    ending = f"crashed (signal {-status})"
+            except subprocess.TimeoutExpired:
+                child.kill()
+                status, ending = child.wait(), f"did not end within {PATIENCE:g} s"
+            listener.join(timeout=5.0)
+        if status > 0 and not ending:
+            errors.seek(0)
+            lines = errors.read().decode("utf-8", "replace").strip().splitlines()
+            ending = f"failed: {lines[-1] if lines else f'exit status {status}'}"
     return results, ending
 
 
@@ -57,13 +75,7 @@ def try_all(modules: Sequence[str], out: TextIO) -> None:
 
     warnings.simplefilter("ignore")
     trials = {f"import {module}": _importing(module) for module in modules}
-    for name, trial in {
-        **trials,
-        "engine": _engine,
-        "antimony": _antimony,
-        "models": _models,
-        "figures": _figures,
-    }.items():
+    for name, trial in {**trials, **WORK}.items():
         try:
             result = trial()
         except BaseException as error:  # SystemExit of an import counts, too
@@ -129,3 +141,8 @@ def _figures() -> str:
     ax = new_axes(2.0, 2.0)
     ax.plot([0.0, 1.0], [0.0, 1.0])
     return f"= {matplotlib.get_backend()}" if "<svg" in to_svg(ax) else "no SVG came out"
+
+
+WORK: Mapping[str, Callable[[], str]] = {
+    "engine": _engine, "antimony": _antimony, "models": _models, "figures": _figures,
+}  # fmt: skip

@@ -223,7 +223,7 @@ def find_inner(objective: ProblemObjective) -> tuple[Inner, ...]:
     parts: list[Inner] = []
     for names, rows in _components(linear):
         sigma = {noises[row] for row in rows}
-        level = next(iter(sigma)).name if len(sigma) == 1 and isinstance(next(iter(sigma)), Symbol) else ""  # type: ignore[attr-defined]
+        level = next(iter(sigma)).name if len(sigma) == 1 and isinstance(next(iter(sigma)), Symbol) else ""  # type: ignore[attr-defined]  # next() loses what isinstance says
         known = all(not noise.names for noise in sigma)
         if not _alike(likelihood, np.union1d(np.array(rows, np.intp), _rows(levels, level))):
             continue

@@ -151,6 +151,11 @@ class Fisher:
         return np.sqrt(np.diag(self.covariance))
 
     @property
+    def correlations(self) -> FloatArray:
+        """Shape ``(n, n)``; NaN where a parameter is held at its bound or has no curvature."""
+        return correlations_of(self.covariance)
+
+    @property
     def at_bounds(self) -> dict[str, str]:
         """Parameters that lie on a bound: ``{"k_on": "lower"}``."""
         sides = {}
@@ -166,6 +171,16 @@ class Fisher:
         half = math.sqrt(2.0 * threshold_of(level)) * float(self.standard_errors[i])
         low, high = float(self.x[i]) - half, float(self.x[i]) + half
         return (low if low > self.lower[i] else None, high if high < self.upper[i] else None)
+
+
+def correlations_of(covariance: FloatArray) -> FloatArray:
+    """Correlations from covariances, ``(n, n)``; NaN where a variance is 0 or not finite."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        errors = np.sqrt(np.diag(covariance))
+        found = covariance / np.outer(errors, errors)
+    lost = ~(np.isfinite(errors) & (errors > 0.0))
+    found[lost, :] = found[:, lost] = np.nan
+    return np.asarray(np.clip(found, -1.0, 1.0))
 
 
 def fisher(

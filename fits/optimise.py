@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import pickle
-import sys
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, Executor, Future, as_completed
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from fits.evaluation import Objective
 from fits.local import ExitReason, Tolerance
@@ -26,6 +24,7 @@ from fits.starts import StartDesign, draw
 from fits.store import Store
 from fits.workers import WorkersFailed, run_in_processes, ship
 from kinetics.errors import InputError
+from kinetics.progress import track
 
 
 class FitInterrupted(KeyboardInterrupt):
@@ -62,7 +61,7 @@ def fit(
         workers: number of worker processes; 0 runs here, one start after the other.
         executor: where to run instead: a Dask client's, an MPI pool, any `concurrent.futures.Executor`.
         store: file that keeps every finished start; a later call with the same arguments goes on from there.
-        progress: whether to draw a bar on standard error; by default if that is a terminal.
+        progress: whether to draw a bar once it takes long; by default where somebody looks.
         command: the command line for the record, by default that of this process.
 
     Raises:
@@ -120,16 +119,14 @@ class _Run:
             self._records = [record for record in stored if record.index < self._n_starts]
         done = {record.index for record in self._records}
         missing = [index for index in range(self._n_starts) if index not in done]
-        shown = sys.stderr.isatty() if progress is None else progress
-        bar = tqdm(total=self._n_starts, initial=len(done), unit="start", disable=not shown, file=sys.stderr)
         records = self._records_of(missing, workers, executor)
         try:
-            for record in records:
-                if pieces is not None:
-                    pieces.put(record.index, record.to_document(), record.circumstances)
-                self._records.append(record)
-                bar.update()
-                bar.set_postfix_str(f"best {min(r.value for r in self._records):.6g}", refresh=False)
+            with track("fitting", self._n_starts, progress=progress, unit="starts", done=len(done)) as bar:
+                for record in records:
+                    if pieces is not None:
+                        pieces.put(record.index, record.to_document(), record.circumstances)
+                    self._records.append(record)
+                    bar.advance(said=f"best {min(r.value for r in self._records):.6g}")
         except KeyboardInterrupt:
             count = f"interrupted after {len(self._records)} of {self._n_starts} starts"
             if store is None:
@@ -139,7 +136,6 @@ class _Run:
             raise FitInterrupted(message, self._result()) from None
         finally:
             records.close()
-            bar.close()
         return self._result()
 
     def _records_of(

@@ -1,7 +1,11 @@
-"""Drawings of fits: waterfalls, fits against data, profiles.  They take ``ax``, return ``ax`` and compute nothing."""
+"""Drawings of fits: waterfalls, fits against data, profiles, correlations, claims.
+
+They take ``ax``, return ``ax`` and compute nothing.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,11 +13,16 @@ import numpy as np
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+    from fits.claims.verdict import Verdict
+    from fits.information import Fisher
     from fits.panels import Panel
     from fits.profiles import Profile
     from fits.result import FitResult
+    from fits.sampling import Samples
 
 MOST_SERIES = 7  # that colours and markers can tell apart
+MOST_CELLS = 100  # of a matrix that still have room for a number
+MOST_CLAIMS = 40  # rows of a table that can be read
 
 
 def _axes(ax: Axes | None) -> Axes:
@@ -97,3 +106,77 @@ def plot_profile(profile: Profile, ax: Axes | None = None) -> Axes:
         ax.set_xscale("log")
     ax.set(xlabel=_words(profile.name), ylabel="objective above its minimum", ylim=(-0.05, 2.0 * profile.threshold))
     return ax
+
+
+def plot_correlations(found: Fisher | Samples, ax: Axes | None = None) -> Axes:
+    """How estimates move together: a number between -1 and 1 for each pair, on the search scale.
+
+    ``found`` is the curvature at an optimum or a posterior sample; what it does not settle is hatched.
+    """
+    from kinetics.plotting import GREY
+
+    ax = _axes(ax)
+    matrix = found.correlations
+    size = len(matrix)
+    ax.set_facecolor("#E4E4E4")
+    ax.patch.set_hatch("////")
+    ax.patch.set_edgecolor("white")
+    # Blue over white to orange: the two ends stay apart for colour-blind readers.
+    image = ax.imshow(np.ma.masked_invalid(matrix), cmap="PuOr_r", vmin=-1.0, vmax=1.0, aspect="equal")
+    ax.grid(visible=False)
+    for spine in ax.spines.values():
+        spine.set_visible(False)
+    ax.tick_params(length=0.0)
+    step = 1 + (size - 1) // 30
+    labels = [_words(name) for name in found.names[::step]]
+    ax.xaxis.set_ticks(range(0, size, step), labels=labels, rotation=90 if size > 4 else 0)
+    ax.yaxis.set_ticks(range(0, size, step), labels=labels)
+    figure = ax.get_figure()
+    assert figure is not None
+    figure.colorbar(image, ax=ax, label="correlation")
+    if size * size <= MOST_CELLS:
+        for (row, column), value in np.ndenumerate(matrix):
+            shown = f"{value:.2f}" if np.isfinite(value) else "none"
+            dark = np.isfinite(value) and abs(value) > 0.7
+            ax.text(
+                column, row, shown, ha="center", va="center", fontsize="small",
+                color="white" if dark else GREY if not np.isfinite(value) else "black",
+            )  # fmt: skip
+    return ax
+
+
+def plot_claims(verdicts: Sequence[Verdict], ax: Axes | None = None) -> Axes:
+    """A table of claims: what holds (filled circle), fails (cross) or has no answer (ring), with what was found.
+
+    Raises:
+        InputError: more claims than can be read; choose some.
+    """
+    from kinetics.errors import InputError
+    from kinetics.plotting import COLOURS, GREY, new_axes
+
+    if not 0 < len(verdicts) <= MOST_CLAIMS:
+        raise InputError(f"a table of claims needs 1 to {MOST_CLAIMS} of them, got {len(verdicts)}")
+    ax = new_axes(10.0, 0.7 + 0.42 * len(verdicts)) if ax is None else ax
+    signs = {"holds": ("o", COLOURS[0], "full"), "fails": ("X", COLOURS[1], "full")}
+    for row, verdict in enumerate(verdicts):
+        marker, colour, fill = signs.get(verdict.status.value, ("o", GREY, "none"))
+        ax.plot(0.012, row, marker=marker, color=colour, fillstyle=fill, markersize=9.0, clip_on=False)
+        ax.text(0.035, row, _words(verdict.claim.id), va="center", fontsize="small", color=GREY)
+        ax.text(0.085, row, _words(_cut(verdict.claim.statement, 78)), va="center", fontsize="small")
+        ax.text(0.66, row, _words(_cut(verdict.value or verdict.status.value, 46)), va="center", fontsize="small")
+        ax.axhline(row + 0.5, color="#E4E4E4", linewidth=0.8)
+    for at, head in ((0.035, "claim"), (0.66, "found")):
+        ax.text(at, -0.85, head, va="center", fontsize="small", color=GREY)
+    counts = {word: sum(v.status.value == word for v in verdicts) for word in dict.fromkeys(("holds", "fails"))}
+    rest = len(verdicts) - sum(counts.values())
+    ax.set_title(
+        f"{counts['holds']} hold, {counts['fails']} fail (x){f', {rest} without an answer (ring)' if rest else ''}",
+        loc="left", fontsize="medium",
+    )  # fmt: skip
+    ax.set(xlim=(0.0, 1.0), ylim=(len(verdicts) - 0.5, -1.3))
+    ax.axis("off")
+    return ax
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"

@@ -112,7 +112,7 @@ class Problem:
         put = object.__setattr__
         put(self, "id", id)
         put(self, "models", MappingProxyType({models.name: models} if isinstance(models, Model) else dict(models)))
-        chosen = parameters if isinstance(parameters, ParameterSet) else ParameterSet(parameters)  # type: ignore[arg-type]
+        chosen = parameters if isinstance(parameters, ParameterSet) else ParameterSet(parameters)  # type: ignore[arg-type]  # one of the two it is
         put(self, "parameters", chosen)
         table: dict[str, Observable] = {}
         for observable in observables:
@@ -188,4 +188,4 @@ def replace_problem(problem: Problem, **changes: object) -> Problem:
     unknown = changes.keys() - fields.keys()
     if unknown:
         raise UnknownName("field", sorted(unknown)[0], fields, "a problem")
-    return Problem(**{**fields, **changes})  # type: ignore[arg-type]
+    return Problem(**{**fields, **changes})  # type: ignore[arg-type]  # its own fields

@@ -42,6 +42,7 @@ from fits.store import Pieces, Store, digest
 from fits.walk import Base, Better, End, Side, Walk, Walker
 from fits.workers import ship
 from kinetics.errors import InputError, SimulationError, UnknownName
+from kinetics.progress import track
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -166,10 +167,12 @@ def profiles(
     scales: Mapping[str, Scale | str] | None = None,
     store: Store | str | Path | None = None,
     executor: Executor | None = None,
+    progress: bool | None = None,
 ) -> dict[str, Profile]:
     """The profiles of several parameters, by default of all; see `profile`.
 
-    With an executor each profile is one task, and its points are stored when all of it is finished.
+    With an executor each profile is one task, and its points are stored when all of it is finished.  ``progress`` is
+    whether to draw a bar once it takes long, by default where somebody looks.
     """
     x = point_of(objective, optimum)
     chosen = list(objective.names if names is None else names)
@@ -182,14 +185,18 @@ def profiles(
     with ExitStack() as stack:
         opened = open_store(objective, store, stack)
         pieces = {name: _pieces(opened, job) for name, job in jobs.items()}
+        done: dict[str, Profile] = {}
+        bar = stack.enter_context(track("profiling", len(jobs), progress=progress, unit="profiles"))
         if executor is None:
-            return {name: job.run(objective, _recorder(pieces[name])) for name, job in jobs.items()}
+            for name, job in jobs.items():
+                done[name] = job.run(objective, _recorder(pieces[name]))
+                bar.advance(said=name)
+            return done
         payload = ship(objective)
         key = hashlib.sha256(payload).hexdigest()
         futures: dict[Future[tuple[Profile, dict[int, dict[str, Any]]]], str] = {
             executor.submit(_run_shipped, key, payload, job, _stored(pieces[name])): name for name, job in jobs.items()
         }
-        done: dict[str, Profile] = {}
         try:
             for future in as_completed(futures):
                 name = futures[future]
@@ -198,6 +205,7 @@ def profiles(
                 if kept is not None:
                     for number, document in solved.items():
                         kept.put(number, document)
+                bar.advance(said=name)
         finally:
             for future in futures:
                 future.cancel()

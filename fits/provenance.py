@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import platform
 import re
 import sys
@@ -13,7 +14,7 @@ from typing import Any
 
 # From the beginning of a path (at the start of the word or after a separator) to the last slash within it.
 _PLACE = re.compile(r"""(?:^|(?<=[=:,;\s"']))(?:[A-Za-z]:[\\/]|[\\/]|~)(?:[^=,;"']*[\\/])?""")
-PACKAGES = ("cytokine-kinetics", "libroadrunner", "numpy", "scipy")
+PACKAGES = ("cytokine-kinetics", "libroadrunner", "python-libsbml", "numpy", "scipy", "pandas")
 
 
 @dataclass(frozen=True)
@@ -33,17 +34,20 @@ class Provenance:
         return cls(**{**document, "command": tuple(document["command"])})
 
 
+def versions() -> dict[str, str]:
+    """By package, what this process computes with; "python" too."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[package] = metadata.version(package)
+    return found
+
+
 def collect(command: Sequence[str] | None = None) -> Provenance:
     """The provenance of what this process computes now; ``command`` instead of the process's own."""
-    versions = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
     words = tuple(without_place(word) for word in (sys.argv if command is None else command))
     created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    return Provenance(versions, f"{platform.system()} {platform.machine()}", words, created)
+    return Provenance(versions(), f"{platform.system()} {platform.machine()}", words, created)
 
 
 def without_place(word: str) -> str:

@@ -1,28 +1,25 @@
-"""The page of `kinetics reproduce`: one HTML file that loads nothing and can be read on a phone.
-
-Every string that came from data is escaped; figures are inlined; a content security policy forbids the browser to
-fetch anything, should an escape ever be forgotten.
-"""
+"""The page of `kinetics reproduce`; what makes it safe and readable is in `fits.page`."""
 
 from __future__ import annotations
 
-import base64
-import html
 import math
 import os
-import re
-import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fits import page as shared
 from fits.claims.ledger import MODELS, How, declared_ranges, find_claim
 from fits.claims.verdict import Status, Verdict
+from fits.page import FIGURE_SIZE, write_whole
+from fits.page import escaped as _e
+from fits.page import image as _image
+from fits.page import linked as _linked
+from fits.page import number as _number
+from fits.page import table as _table
 from fits.steroid.ridges import CANNOT_TELL
 from kinetics import plotting
 from kinetics.dosing import DoseResponseCurve
-from kinetics.errors import InputError
 
 if TYPE_CHECKING:
     from fits.calibration import Calibration
@@ -31,7 +28,6 @@ if TYPE_CHECKING:
     from fits.steroid.predictions import Ensembled
 
 GENERATOR = "cytokine-kinetics reproduce"
-FIGURE_SIZE = (5.3, 3.9)  # inches; small enough that words in it stay readable on a phone
 _SECTIONS = {
     Status.FAILS: ("fails", "Claims that fail"),
     Status.HOLDS: ("holds", "Claims that hold"),
@@ -50,16 +46,7 @@ def write_page(reproduction: Reproduction, path: str | os.PathLike[str], *, forc
         OSError: it cannot be written.
     """
     check_target(path, force=force)
-    target = Path(path)
-    text = page(reproduction)
-    handle, beside = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.resolve().parent)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-        os.chmod(beside, 0o644)  # mkstemp keeps it to its owner, which is no use for a page
-        os.replace(beside, target)
-    finally:
-        Path(beside).unlink(missing_ok=True)
+    write_whole(page(reproduction), path)
 
 
 def check_target(path: str | os.PathLike[str], *, force: bool = False) -> None:
@@ -68,15 +55,7 @@ def check_target(path: str | os.PathLike[str], *, force: bool = False) -> None:
     Raises:
         InputError: saying why.
     """
-    target = Path(path)
-    if target.is_dir():
-        raise InputError(f"cannot write {str(path)!r}: it is a folder")
-    if not target.resolve().parent.is_dir():
-        raise InputError(f"cannot write {str(path)!r}: its folder does not exist")
-    if target.exists() and not force:
-        with target.open("rb") as file:
-            if _e(GENERATOR).encode() not in file.read(4096):
-                raise InputError(f"{str(path)!r} exists and is no page of 'reproduce'; pass --force to overwrite it")
+    shared.check_target(path, GENERATOR, force=force)
 
 
 def page(reproduction: Reproduction) -> str:
@@ -103,71 +82,14 @@ def page(reproduction: Reproduction) -> str:
     if reproduction.ensemble is not None:
         fitted.insert(0, ("predictions", "Predictions"))
     links = [*links[:1], ("figures", "Figures"), *links[1:], *drawn, *fitted, ("provenance", "Provenance")]
-    nav = "".join(f'<li><a href="#{anchor}">{_e(title)}</a></li>' for anchor, title in links)
-    return f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="generator" content="{_e(GENERATOR)}">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>What the models say about the papers</title>
-<style>{_STYLE}</style>
-</head>
-<body>
-<header>
-<h1>What the models say about the papers</h1>
-<p class="lead">{_e(reproduction.summary)}</p>
-{_tiles(by_status)}
+    above = f"""{_tiles(by_status)}
 <p>The claims are about the bundled parameter values: nothing is fitted for them, except a scale and an offset for the
 measured points. The criterion of each claim is printed beside what was found, and how the answer came about, as the
 ledger of claims declares it: <em>emergent</em> means that some parameter set in the declared ranges would break the
 claim, <em>by construction</em> that none would, <em>input</em> that a parameter was set from this very observation.
-Where each parameter value comes from is printed by <code>kinetics show</code>.</p>
-<nav aria-label="Sections"><ul>{nav}</ul></nav>
-</header>
-<main>
-{"".join(sections)}
-</main>
-</body>
-</html>
-"""
-
-
-# --- text ---------------------------------------------------------------------------------------------------
-
-
-def _e(text: object) -> str:
-    """Escaped, and without control characters, which HTML forbids."""
-    return html.escape("".join(c if c >= " " or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in str(text)))
-
-
-_DOI = re.compile(r"doi:(10\.\d{4,9}/[A-Za-z0-9._()/-]*[A-Za-z0-9])")
-
-
-def _linked(text: str) -> str:
-    """Escaped, with DOIs as links; the pattern leaves no room for anything but a DOI."""
-    return _DOI.sub(r'<a href="https://doi.org/\1" rel="noreferrer">doi:\1</a>', _e(text))
-
-
-def _number(value: float, unit: str = "") -> str:
-    if math.isnan(value):
-        return "none"
-    if math.isinf(value):
-        return "not reached"
-    return _e(f"{value:.3g} {unit}".rstrip())
-
-
-def _table(caption: str, heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table that scrolls by itself on a narrow screen; cells are HTML already."""
-    head = "".join(f'<th scope="col">{_e(item)}</th>' for item in heads)
-    body = "".join(
-        f'<tr><th scope="row">{first}</th>{"".join(f"<td>{cell}</td>" for cell in rest)}</tr>' for first, *rest in rows
-    )
-    return (
-        f'<div class="scroll" tabindex="0" role="region" aria-label="{_e(caption)}"><table>'
-        f"<caption>{_e(caption)}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
-    )
+Where each parameter value comes from is printed by <code>kinetics show</code>.</p>"""
+    title = "What the models say about the papers"
+    return shared.document(GENERATOR, title, reproduction.summary, above, links, "".join(sections))
 
 
 def _tiles(by_status: Mapping[Status, Sequence[Verdict]]) -> str:
@@ -178,9 +100,7 @@ def _tiles(by_status: Mapping[Status, Sequence[Verdict]]) -> str:
         *((core[status], f"core claims {said}", _SECTIONS[status][0]) for status, said in verb.items()),
         *((sum(v.claim.how is how for v in answered), f"answers are {how.value}", "how") for how in How),
     ]
-    return '<ul class="tiles">' + "".join(
-        f'<li class="{kind}"><b>{_e(number)}</b> <span>{_e(text)}</span></li>' for number, text, kind in tiles
-    ) + "</ul>"  # fmt: skip
+    return shared.tile_list(tiles)
 
 
 # --- claims -------------------------------------------------------------------------------------------------
@@ -252,11 +172,6 @@ def _open_claims(status: Status, verdicts: Sequence[Verdict]) -> str:
 def _figures(reproduction: Reproduction) -> str:
     shown = [*map(_subset_figure, reproduction.subsets), _measured_figure(reproduction.measured)]
     return f'<section id="figures"><h2>Figures</h2>{"".join(shown)}</section>'
-
-
-def _image(svg: str, alt: str) -> str:
-    data = base64.b64encode(svg.encode()).decode()
-    return f'<img src="data:image/svg+xml;base64,{data}" alt="{_e(alt)}">'
 
 
 def _subset_figure(subset: SubsetCurves) -> str:
@@ -434,53 +349,3 @@ def _provenance(reproduction: Reproduction) -> str:
     ]
     table = _table("How this page was made", ("What", "Which"), rows)
     return f'<section id="provenance"><h2>Provenance</h2>{table}</section>'
-
-
-_STYLE = """
-:root { color-scheme: light; --ink: #1c2430; --soft: #5a6675; --line: #d9dee5; --paper: #fff; --wash: #f5f7f9;
-  --good: #00674a; --bad: #a33b00; --blue: #0b5a91; }
-* { box-sizing: border-box; }
-html { -webkit-text-size-adjust: 100%; }
-body { margin: 0 auto; padding: 1.5rem 1rem 4rem; max-width: 52rem; background: var(--paper); color: var(--ink);
-  font: 1rem/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif;
-  overflow-wrap: break-word; }
-h1 { font-size: 1.75rem; line-height: 1.2; margin: 0 0 .5rem; letter-spacing: -.01em; }
-h2 { font-size: 1.3rem; margin: 2.75rem 0 1rem; padding-bottom: .3rem; border-bottom: 2px solid var(--line); }
-h3 { font-size: 1.02rem; line-height: 1.4; margin: 0; }
-a { color: var(--blue); }
-a:focus-visible, summary:focus-visible, .scroll:focus-visible { outline: 3px solid #56b4e9; outline-offset: 2px; }
-.lead { font-size: 1.15rem; margin: 0 0 1rem; color: var(--soft); }
-.tiles { list-style: none; display: grid; grid-template-columns: repeat(auto-fit, minmax(7.2rem, 1fr)); gap: .6rem;
-  margin: 0 0 1.2rem; padding: 0; }
-.tiles li { background: var(--wash); border-top: 3px solid var(--line); border-radius: 4px; padding: .6rem .75rem; }
-.tiles b { display: block; font-size: 1.6rem; line-height: 1.2; font-variant-numeric: tabular-nums; }
-.tiles span { font-size: .85rem; color: var(--soft); }
-.tiles .holds { border-color: var(--good); } .tiles .fails { border-color: var(--bad); }
-nav ul { list-style: none; display: flex; flex-wrap: wrap; gap: .3rem 1.1rem; margin: 0; padding: 0;
-  font-size: .95rem; }
-article { border: 1px solid var(--line); border-left: 4px solid var(--line); border-radius: 4px;
-  padding: .9rem 1rem; margin: 0 0 .9rem; }
-article.fails { border-left-color: var(--bad); } article.holds { border-left-color: var(--good); }
-.id { color: var(--soft); font-variant-numeric: tabular-nums; margin-right: .3rem; }
-.marks { margin: .35rem 0 .6rem; font-size: .87rem; color: var(--soft); }
-.badge { display: inline-block; padding: .05rem .5rem; border-radius: 3px; font-weight: 600; color: #fff;
-  background: var(--soft); margin-right: .4rem; }
-.badge.fails { background: var(--bad); } .badge.holds { background: var(--good); }
-dl { display: grid; grid-template-columns: 6rem 1fr; gap: .25rem .8rem; margin: 0; font-size: .93rem; }
-dt { color: var(--soft); } dd { margin: 0; min-width: 0; }
-figure { margin: 0 0 .5rem; } figure img { display: block; width: 100%; max-width: 40rem; height: auto; }
-figcaption { font-size: .93rem; margin: .4rem 0 .9rem; max-width: 44rem; }
-.scroll { overflow-x: auto; margin: 0 0 2rem; }
-table { border-collapse: collapse; font-size: .9rem; min-width: 100%; font-variant-numeric: tabular-nums; }
-caption { text-align: left; color: var(--soft); padding-bottom: .4rem; }
-th, td { text-align: left; vertical-align: top; padding: .4rem .9rem .4rem 0; border-bottom: 1px solid var(--line); }
-thead th { font-weight: 600; white-space: nowrap; } tbody th { font-weight: 500; min-width: 9rem; }
-details { border: 1px solid var(--line); border-radius: 4px; padding: .6rem .9rem; margin: 0 0 .7rem; }
-details[open] summary { margin-bottom: .8rem; } summary { cursor: pointer; }
-details td { min-width: 6rem; } details tbody th { min-width: 3.5rem; }
-details td:nth-child(2), details td:nth-child(4) { min-width: 16rem; }
-code { font-family: ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; font-size: .92em; }
-@media (max-width: 34rem) { dl { grid-template-columns: 1fr; gap: 0; } dd { margin-bottom: .45rem; }
-  dt { font-size: .82rem; } h1 { font-size: 1.45rem; } }
-@media print { body { max-width: none; padding: 0; } article, figure { break-inside: avoid; } nav { display: none; } }
-"""

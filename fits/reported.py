@@ -95,7 +95,7 @@ class ReportedCurve:
             quantity(f"1 {unit}", f"unit of the {what}")
         for point in self.points:
             where = f"a point at dose {point.dose:g}"
-            _check_point(point, lambda column, text, where=where: InputError(f"{where}: {column}: {text}"))  # type: ignore[misc]
+            _check_point(point, lambda column, text, where=where: InputError(f"{where}: {column}: {text}"))  # type: ignore[misc]  # mypy infers no lambda with a default
 
     def __len__(self) -> int:
         return len(self.points)

@@ -10,12 +10,11 @@ from __future__ import annotations
 import csv
 import json
 import math
-import platform
 import textwrap
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from importlib import metadata, resources
+from importlib import resources
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -26,10 +25,12 @@ import kinetics as kin
 from fits.claims.bench import TREATED, Assay, Bench, at_dose, known_parameters
 from fits.claims.checking import bundled_models, check
 from fits.claims.draws import SEED, Draws, draw
-from fits.claims.ledger import MODELS, How
+from fits.claims.ledger import MODELS, How, ledger
 from fits.claims.verdict import Status, Verdict
+from fits.provenance import versions
 from kinetics import catalogue
 from kinetics.errors import InputError, InvalidModel, ModelNotFound
+from kinetics.progress import track
 
 if TYPE_CHECKING:
     from fits.calibration import Calibration
@@ -42,7 +43,7 @@ POINTS_SOURCE = (
     "human CD4+ CCR7-high T cells, 10 min"
 )
 _MEASURED_GRID = tuple(f"{10.0**e:.6g} pg/ml" for e in np.arange(41) / 8.0)  # 1 to 1e5, holds all measured doses
-_PACKAGES = ("cytokine-kinetics", "libroadrunner", "python-libsbml", "numpy", "scipy", "pandas")
+CALIBRATION_AS_CLAIMS = 300  # the fit at the end takes about as long as this many claims
 
 
 @dataclass(frozen=True)
@@ -170,6 +171,7 @@ def reproduce(
     *,
     calibrate: bool = False,
     draws: int = 0,
+    progress: bool | None = None,
 ) -> Reproduction:
     """Simulate, compare and check.
 
@@ -181,6 +183,7 @@ def reproduce(
             the bundled model, whatever ``models`` and ``parameters`` are.
         draws: number of parameter sets for the share in which each claim about T-cell numbers holds, about 7 s per
             1,000; 0 leaves the shares out.
+        progress: whether to draw a bar once it takes long, by default where somebody looks.
 
     Raises:
         KineticsError: a curve of the figures cannot be simulated (a claim that cannot, fails instead).
@@ -192,31 +195,37 @@ def reproduce(
         raise InputError(f"reproduce needs the model {MODELS['M1']!r}, got {', '.join(on_bench) or 'none'}")
     bench = Bench(on_bench, parameters, solver)
     clock.lap("models")
-    subsets = tuple(_subset(bench, cells) for cells in ("CD4", "CD8"))
-    clock.lap("curves")
-    measured = _measured(bench)
-    clock.lap("points")
-    verdicts = check(bench=bench)
-    clock.lap("claims")
-    ensemble = _ensemble(bench)
-    if ensemble is not None:
-        verdicts = tuple(_with_ensemble(verdict, ensemble) for verdict in verdicts)
-        clock.lap("ensemble")
-    drawn = None
-    if draws and MODELS["M3"] in on_bench:
-        drawn = draw(bench, draws, SEED)
-        shares = {claim: {"draws": drawn.share(claim)} for claim in drawn.holding}
-        verdicts = tuple(verdict.with_shares(shares.get(verdict.claim.id, {})) for verdict in verdicts)
-        clock.lap("draws")
-    calibration = None
-    if calibrate:
-        from fits.calibration import quick_calibration
+    claims = len(ledger())
+    total = claims + (CALIBRATION_AS_CLAIMS if calibrate else 0)
+    with track("reproducing", total, progress=progress, unit="steps") as bar:
+        subsets = tuple(_subset(bench, cells) for cells in ("CD4", "CD8"))
+        clock.lap("curves")
+        measured = _measured(bench)
+        clock.lap("points")
+        verdicts = check(bench=bench, answered=bar.advance)
+        clock.lap("claims")
+        ensemble = _ensemble(bench)
+        if ensemble is not None:
+            verdicts = tuple(_with_ensemble(verdict, ensemble) for verdict in verdicts)
+            clock.lap("ensemble")
+        drawn = None
+        if draws and MODELS["M3"] in on_bench:
+            bar.advance(0, "drawing")
+            drawn = draw(bench, draws, SEED)
+            shares = {claim: {"draws": drawn.share(claim)} for claim in drawn.holding}
+            verdicts = tuple(verdict.with_shares(shares.get(verdict.claim.id, {})) for verdict in verdicts)
+            clock.lap("draws")
+        calibration = None
+        if calibrate:
+            from fits.calibration import quick_calibration
 
-        calibration = quick_calibration(solver=solver)
-        clock.lap("calibration")
+            bar.advance(0, "calibrating")
+            calibration = quick_calibration(solver=solver)
+            clock.lap("calibration")
     return Reproduction(
-        subsets, measured, verdicts, solver or kin.Solver(), clock.laps(), _versions(), calibration, ensemble, drawn
-    )
+        subsets, measured, verdicts, solver or kin.Solver(), clock.laps(), MappingProxyType(versions()), calibration,
+        ensemble, drawn,
+    )  # fmt: skip
 
 
 def _ensemble(bench: Bench) -> Ensembled | None:
@@ -251,16 +260,6 @@ class _Clock:
 
     def laps(self) -> Mapping[str, float]:
         return MappingProxyType({**self._laps, "total": self._last - self._start})
-
-
-def _versions() -> Mapping[str, str]:
-    found = {"python": platform.python_version()}
-    for name in _PACKAGES:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            found[name] = "not installed as a package"
-    return MappingProxyType(found)
 
 
 def _subset(bench: Bench, cells: str) -> SubsetCurves:

@@ -218,12 +218,20 @@ class FitResult:
                 yield f"They also agree in every parameter, within {PLACE_TOLERANCE:.0%} of its range."
         bounds = self.at_bounds()
         if bounds:
-            listed = ", ".join(f"{name} ({side})" for name, side in bounds.items())
-            one = len(bounds) == 1
-            yield (
-                f"{len(bounds)} {'parameter lies' if one else 'parameters lie'} at a bound: {listed}; the data pull "
-                f"{'it' if one else 'them'} further, so either the bound is knowledge or it should be wider."
-            )
+            # What a tenth of the range beyond the bound would gain, by the slope there.
+            gains = dict(zip(self.names, 0.1 * np.abs(best.gradient) * self._range(), strict=True))
+            pulled = {name: side for name, side in bounds.items() if not gains[name] < VALUE_TOLERANCE}
+            if pulled:
+                yield (
+                    f"{_at_bounds(pulled)}; the objective falls on beyond, so either the bound is knowledge or it "
+                    "should be wider."
+                )
+            flat = {name: side for name, side in bounds.items() if name not in pulled}
+            if flat:
+                yield (
+                    f"{_at_bounds(flat)}, where the objective is nearly flat: the data hardly say where "
+                    f"{'it' if len(flat) == 1 else 'they'} should lie, and a wider bound would change little."
+                )
         if not best.reason.converged:
             yield f"The best start {best.reason.sentence}: raise the limit, the optimum may be lower."
         yield f"The largest open slope at the best point is {self.gradient_norm:.2g}."
@@ -262,6 +270,11 @@ class FitResult:
                 f"{sum(failed.values())} of {evaluations} evaluations failed, most often ({count} times) like this: "
                 f"{example_of[kind]}."
             )
+
+
+def _at_bounds(bounds: Mapping[str, str]) -> str:
+    listed = ", ".join(f"{name} ({side})" for name, side in bounds.items())
+    return f"{len(bounds)} {'parameter lies' if len(bounds) == 1 else 'parameters lie'} at a bound: {listed}"
 
 
 def _starts(count: int) -> str:

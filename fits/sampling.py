@@ -27,6 +27,7 @@ import numpy as np
 from fits.evaluation import FloatArray, Objective
 from fits.information import (
     Point,
+    correlations_of,
     curvature_of,
     evaluate_optimum,
     point_of,
@@ -39,6 +40,7 @@ from fits.profiles import loaded, open_store
 from fits.store import Store, digest
 from fits.workers import ship
 from kinetics.errors import InputError, SimulationError
+from kinetics.progress import Progress, track
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -91,6 +93,11 @@ class Samples:
         """Independent samples that the chain after burn-in is worth, by parameter, shape ``(n,)``."""
         kept = (len(self.chain) - self.burn_in) * self.chain.shape[1]
         return np.asarray(kept / np.maximum(self.autocorrelation_times, 1.0))
+
+    @property
+    def correlations(self) -> FloatArray:
+        """Of the samples after burn-in, shape ``(n, n)``."""
+        return correlations_of(np.atleast_2d(np.cov(self.flat(), rowvar=False)))
 
     @property
     def long_enough(self) -> bool:
@@ -231,6 +238,7 @@ def sample(
     scales: Mapping[str, Scale | str] | None = None,
     store: Store | str | Path | None = None,
     executor: Executor | None = None,
+    progress: bool | None = None,
 ) -> Samples:
     """Sample ``exp(-objective)`` between the bounds.
 
@@ -244,6 +252,7 @@ def sample(
         scales: by name, for words in plain values; an objective made from a problem knows them itself.
         store: keeps every finished chunk.
         executor: where the objective is evaluated.
+        progress: whether to draw a bar once it takes long, by default where somebody looks.
 
     Raises:
         InputError: arguments do not fit, or emcee is not installed.
@@ -268,11 +277,17 @@ def sample(
         stored = {} if pieces is None else {number: document for number, document, _ in pieces.items()}
         chunks: list[_Chunk] = []
         run = _Ensemble(objective, x, int(seed), count, int(chunk), executor)
-        for number in range(math.ceil(n_steps / chunk)):
+        needed = range(math.ceil(n_steps / chunk))
+        known = sum(number in stored for number in needed)
+        length = int(chunk)
+        bar = stack.enter_context(
+            track("sampling", length * len(needed), progress=progress, unit="steps", done=length * known)
+        )
+        for number in needed:
             if number in stored:
                 chunks.append(_Chunk.from_document(stored[number]))
                 continue
-            chunks.append(run.chunk(number, chunks[-1] if chunks else None))
+            chunks.append(run.chunk(number, chunks[-1] if chunks else None, bar))
             if pieces is not None:
                 pieces.put(number, chunks[-1].to_document())
     chain = np.concatenate([part.chain for part in chunks])[:n_steps]
@@ -314,7 +329,7 @@ class _Ensemble:
             self._density = partial(_log_density_shipped, hashlib.sha256(payload).hexdigest(), payload)
             self._pool = _Pool(executor)
 
-    def chunk(self, number: int, before: _Chunk | None) -> _Chunk:
+    def chunk(self, number: int, before: _Chunk | None, bar: Progress) -> _Chunk:
         import emcee
 
         state = np.random.RandomState(
@@ -327,7 +342,8 @@ class _Ensemble:
             start = emcee.State(before.chain[-1], log_prob=-before.values[-1], random_state=state)
         sampler = emcee.EnsembleSampler(self._walkers, len(self._x), self._density, pool=self._pool)
         # Walkers on a narrow ridge look dependent to emcee's check, which is about its own starting balls.
-        sampler.run_mcmc(start, self._length, skip_initial_state_check=True)
+        for _ in sampler.sample(start, iterations=self._length, store=True, skip_initial_state_check=True):
+            bar.advance()
         return _Chunk(sampler.get_chain(), -sampler.get_log_prob(), np.asarray(sampler.backend.accepted, dtype=float))
 
     def _begin(self) -> FloatArray:

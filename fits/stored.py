@@ -76,7 +76,8 @@ def fit_sentences(objective: Objective, result: FitResult, checked: ToleranceChe
     said = [text for text in result.sentences() if not text.startswith("Derivatives are finite differences")]
     if checked is not None:
         said.append(checked.sentence)
-    said += inexact_sentences(inexact_of(objective), len(objective.names))
+    if result.succeeded:  # after a failure nobody asks how exact the derivatives would have been
+        said += inexact_sentences(inexact_of(objective), len(objective.names))
     return tuple(said)
 
 
@@ -99,13 +100,19 @@ class StoredFit:
         Raises:
             FitFailed: no start succeeded.
         """
-        best = self.result.best.x
-        return self.objective.complete(best) if isinstance(self.objective, HierarchicalObjective) else best
+        return self._complete(self.result.best.x)
+
+    def _complete(self, x: FloatArray) -> FloatArray:
+        return self.objective.complete(x) if isinstance(self.objective, HierarchicalObjective) else x
 
     @property
     def values(self) -> dict[str, float]:
         """Plain values of all parameters at the best point, fixed ones and those solved for included."""
         return self.problem.parameters.plain(self.x)
+
+    def values_at(self, x: FloatArray) -> dict[str, float]:
+        """The same at another point of the search, ``(n,)``."""
+        return self.problem.parameters.plain(self._complete(x))
 
     @property
     def scales(self) -> dict[str, Scale]:

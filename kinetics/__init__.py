@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from kinetics.observable import Readout, measure
     from kinetics.shift import Shift, compare
     from kinetics.simulation import simulate, simulate_many
+    from kinetics.sliders import Explorer, explore
     from kinetics.timecourse import TimeCourse
     from kinetics.units import Quantity, doses
 
@@ -29,6 +30,7 @@ _HOMES = {
     "DoseResponseCurve": "kinetics.dosing",
     "EC50Status": "kinetics.curves",
     "Experiment": "kinetics.experiment",
+    "Explorer": "kinetics.sliders",
     "KineticsError": "kinetics.errors",
     "Model": "kinetics.model",
     "Period": "kinetics.experiment",
@@ -44,6 +46,7 @@ _HOMES = {
     "dose_matrix": "kinetics.dosing",
     "dose_response": "kinetics.dosing",
     "doses": "kinetics.units",
+    "explore": "kinetics.sliders",
     "measure": "kinetics.observable",
     "simulate": "kinetics.simulation",
     "simulate_many": "kinetics.simulation",
@@ -58,6 +61,7 @@ __all__ = [
     "DoseResponseCurve",
     "EC50Status",
     "Experiment",
+    "Explorer",
     "KineticsError",
     "Model",
     "Period",
@@ -73,6 +77,7 @@ __all__ = [
     "dose_matrix",
     "dose_response",
     "doses",
+    "explore",
     "measure",
     "simulate",
     "simulate_many",

@@ -268,7 +268,7 @@ def describe_sbml(sbml: str) -> Description:
         entities[item.getId()] = Entity(
             item.getId(), "compartment", item.getName() or item.getId(),
             item.getSize() if item.isSetSize() else None, _terms(item.getDerivedUnitDefinition()),
-            item.getConstant(), rules.get(item.getId(), ""),  # type: ignore[arg-type]
+            item.getConstant(), rules.get(item.getId(), ""),  # type: ignore[arg-type]  # "assignment" or "rate"
             item.getId() in initially, sbo=item.getSBOTerm(),
         )  # fmt: skip
     for index in range(model.getNumSpecies()):
@@ -280,7 +280,7 @@ def describe_sbml(sbml: str) -> Description:
             item.getId(), "parameter", item.getName() or item.getId(),
             item.getValue() if item.isSetValue() else None,
             _terms(item.getDerivedUnitDefinition()) if item.isSetUnits() else None,
-            item.getConstant(), rules.get(item.getId(), ""),  # type: ignore[arg-type]
+            item.getConstant(), rules.get(item.getId(), ""),  # type: ignore[arg-type]  # "assignment" or "rate"
             item.getId() in initially, sbo=item.getSBOTerm(),
         )  # fmt: skip
     for index in range(model.getNumReactions()):
@@ -297,7 +297,7 @@ def describe_sbml(sbml: str) -> Description:
                     entities[reference.getIdAttribute()] = Entity(
                         reference.getIdAttribute(), "stoichiometry", reference.getIdAttribute(),
                         reference.getStoichiometry() if reference.isSetStoichiometry() else None, None,
-                        reference.getConstant(), rules.get(reference.getIdAttribute(), ""),  # type: ignore[arg-type]
+                        reference.getConstant(), rules.get(reference.getIdAttribute(), ""),  # type: ignore[arg-type]  # "assignment" or "rate"
                         reference.getIdAttribute() in initially,
                     )  # fmt: skip
     events = tuple(_event(model.getEvent(index), functions) for index in range(model.getNumEvents()))

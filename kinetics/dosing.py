@@ -22,10 +22,11 @@ import pandas as pd
 
 from kinetics.curves import CurveDescription, describe_points, dose_for
 from kinetics.engine import Solver
-from kinetics.errors import InputError, SimulationError, UnitError
+from kinetics.errors import InputError, UnitError
 from kinetics.experiment import Experiment, Given, Period
 from kinetics.model import Model
-from kinetics.observable import Readout, measure
+from kinetics.observable import Readout, measure, percent_of_largest
+from kinetics.progress import track
 from kinetics.schedule import value_in
 from kinetics.units import Quantity, quantity
 
@@ -158,10 +159,8 @@ class DoseResponseCurve:
 
     def percent_of_maximum(self, reference: DoseResponseCurve | None = None) -> DoseResponseCurve:
         """In percent of the largest response of ``reference`` (by default of the curve itself)."""
-        largest = float(np.max((reference or self).responses))
-        if not largest > 0.0:
-            raise InputError(f"the largest response is {largest:g}, so there is no percentage of it")
-        return replace(self, responses=100.0 * self.responses / largest, response_unit="%")
+        percent = percent_of_largest(self.responses, (reference or self).responses, error=InputError)
+        return replace(self, responses=percent, response_unit="%")
 
     def percent_inhibition(self, control: DoseResponseCurve | float) -> DoseResponseCurve:
         """In percent below a control: a value, or a curve at the same doses."""
@@ -238,7 +237,7 @@ def _chunk(
     solver: Solver | None,
     parameters: Mapping[str, float] | None,
 ) -> FloatArray:
-    return measure(model, experiments, readout, solver=solver, parameters=parameters)
+    return measure(model, experiments, readout, solver=solver, parameters=parameters, progress=False)
 
 
 def _measured(
@@ -248,24 +247,25 @@ def _measured(
     solver: Solver | None,
     parameters: Mapping[str, float] | None,
     executor: Executor | None,
+    progress: bool | None,
 ) -> FloatArray:
     """All read-outs, in worker processes where an executor is given.  A percentage of the maximum needs all of them."""
     plain = replace(readout, of_maximum=False)
     if executor is None or len(experiments) < 2:
-        values = measure(model, experiments, plain, solver=solver, parameters=parameters)
+        values = measure(model, experiments, plain, solver=solver, parameters=parameters, progress=progress)
     else:
         size = max(1, math.ceil(len(experiments) / (2 * (os.cpu_count() or 1))))
         futures = [
             executor.submit(_chunk, model, experiments[i : i + size], plain, solver, parameters)
             for i in range(0, len(experiments), size)
         ]
-        values = np.concatenate([future.result() for future in futures])
-    if readout.of_maximum:
-        largest = float(np.max(values))
-        if not largest > 0.0:
-            raise SimulationError(f"{readout!r}: the largest response is {largest:g}, so there is no percentage of it")
-        values = 100.0 * values / largest
-    return values
+        with track("simulating", len(experiments), progress=progress, unit="experiments") as bar:
+            parts = []
+            for future in futures:
+                parts.append(future.result())
+                bar.advance(len(parts[-1]))
+        values = np.concatenate(parts)
+    return percent_of_largest(values, what=f"{readout!r}: ") if readout.of_maximum else values
 
 
 def dose_response(
@@ -276,6 +276,7 @@ def dose_response(
     solver: Solver | None = None,
     parameters: Mapping[str, float] | None = None,
     executor: Executor | None = None,
+    progress: bool | None = None,
 ) -> DoseResponseCurve:
     """Run a dose-response protocol on a model.
 
@@ -286,13 +287,14 @@ def dose_response(
         label: the name of the arm in frames and figures.
         parameters: values that replace the model's, in its units.
         executor: any ``concurrent.futures.Executor`` of processes; results do not depend on it.
+        progress: whether to draw a bar when it takes long, by default where somebody looks.
 
     Raises:
         UnitError: doses without a unit where the model has one, or of the wrong dimension.
         What `simulate` raises.
     """
     unit = check_dose_unit(model, protocol.target, protocol.doses)
-    responses = _measured(model, protocol.experiments(), protocol.readout, solver, parameters, executor)
+    responses = _measured(model, protocol.experiments(), protocol.readout, solver, parameters, executor, progress)
     own = protocol.readout.own_unit
     return DoseResponseCurve(
         np.array([dose.value for dose in protocol.doses]),
@@ -365,8 +367,12 @@ def dose_matrix(
     solver: Solver | None = None,
     parameters: Mapping[str, float] | None = None,
     executor: Executor | None = None,
+    progress: bool | None = None,
 ) -> DoseMatrix:
-    """Every dose of ``protocol`` with every dose of a second ``target``, given in ``period`` of the schedule."""
+    """Every dose of ``protocol`` with every dose of a second ``target``, given in ``period`` of the schedule.
+
+    The other arguments and the errors are those of `dose_response`.
+    """
     if target == protocol.target:
         raise InputError(f"a dose matrix needs two different substances, got {target!r} twice")
     second = DoseProtocol(target, doses, protocol.readout, protocol.schedule, period)
@@ -376,7 +382,7 @@ def dose_matrix(
         for other in second.experiments()
         for experiment in replace(protocol, schedule=Experiment(other.periods)).experiments()
     ]
-    values = _measured(model, experiments, protocol.readout, solver, parameters, executor)
+    values = _measured(model, experiments, protocol.readout, solver, parameters, executor, progress)
     own = protocol.readout.own_unit
     return DoseMatrix(
         np.array([dose.value for dose in protocol.doses]),

@@ -94,9 +94,10 @@ class Ensemble:
         """
         expected = self.provenance.get("fingerprint")
         if expected != (got := fingerprint(model, self.names)):
+            again = " ".join(self.provenance.get("command", ("the script that made it",)))
             raise InputError(
                 f"the ensemble of {self.model!r} was made for other equations or constants (fingerprint {expected}, "
-                f"the model has {got}): run again {' '.join(self.provenance.get('command', ('the script that made it',)))}"
+                f"the model has {got}): run again {again}"
             )
 
 

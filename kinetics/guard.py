@@ -71,7 +71,7 @@ def run_guarded(
     except Exception:  # cut off, empty, or an object this process cannot build
         raise failed(_how_it_ended(child.returncode, noise)) from None
     if good:
-        return result  # type: ignore[no-any-return]
+        return result  # type: ignore[no-any-return]  # what the function returned, through a pipe
     raise result
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kinetics.engine import Solver
-from kinetics.errors import InputError, SimulationError
+from kinetics.errors import InputError, KineticsError, SimulationError
 from kinetics.experiment import Condition, Experiment, Given
 from kinetics.model import Model
 from kinetics.schedule import resolve, time_in
@@ -180,28 +180,44 @@ def measure(
     *,
     solver: Solver | None = None,
     parameters: Mapping[str, float] | None = None,
+    progress: bool | None = None,
 ) -> FloatArray:
     """The read-out of each experiment, shape ``(n_experiments,)``, relative to its reference where it has one.
 
-    ``percent_of_maximum`` takes the largest of these values as 100.
+    ``percent_of_maximum`` takes the largest of these values as 100; ``progress`` is that of `simulate_many`.
 
     Raises:
         SimulationError: a value is NaN, or a reference is 0.
     """
-    values = _raw(model, experiments, readout, solver, parameters)
+    values = _raw(model, experiments, readout, solver, parameters, progress)
     if readout.relative:
-        reference = _raw(model, reference_experiments(experiments, readout.relative), readout, solver, parameters)
+        reference = _raw(
+            model, reference_experiments(experiments, readout.relative), readout, solver, parameters, progress
+        )
         if np.any(reference == 0.0):
             raise SimulationError(
                 f"{readout!r} is 0 under its reference in model {model.name!r}: a ratio to it has no meaning"
             )
         values = in_relation(readout.relative.how, values, reference)
-    if readout.of_maximum:
-        largest = float(np.max(values))
-        if largest <= 0.0:
-            raise SimulationError(f"{readout!r}: the largest response is {largest:g}, so there is no percentage of it")
-        values = 100.0 * values / largest
-    return values
+    return percent_of_largest(values, what=f"{readout!r}: ") if readout.of_maximum else values
+
+
+def percent_of_largest(
+    values: FloatArray,
+    among: FloatArray | None = None,
+    *,
+    what: str = "",
+    error: type[KineticsError] = SimulationError,
+) -> FloatArray:
+    """Values in percent of the largest of them, or of the largest ``among`` others; same shape.
+
+    Raises:
+        SimulationError: the largest is not above 0; ``error`` instead, where the values were given and not computed.
+    """
+    largest = float(np.max(values if among is None else among))
+    if not largest > 0.0:
+        raise error(f"{what}the largest response is {largest:g}, so there is no percentage of it")
+    return np.asarray(100.0 * values / largest)
 
 
 def reference_experiments(experiments: Sequence[Experiment], relative: Relative) -> list[Experiment]:
@@ -223,11 +239,13 @@ def _raw(
     readout: Readout,
     solver: Solver | None,
     parameters: Mapping[str, float] | None,
+    progress: bool | None,
 ) -> FloatArray:
     def run(times: FloatArray) -> list[FloatArray]:
         courses = simulate_many(
-            model, experiments, times, {"readout": readout.formula}, solver=solver, parameters=parameters
-        )
+            model, experiments, times, {"readout": readout.formula}, solver=solver, parameters=parameters,
+            progress=progress,
+        )  # fmt: skip
         return [course.values[:, 0] for course in courses]
 
     if readout.when in ("value", "steady_state"):

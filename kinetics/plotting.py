@@ -21,7 +21,7 @@ import numpy.typing as npt
 from kinetics.curves import EC50Status
 from kinetics.dosing import DoseMatrix, DoseResponseCurve
 from kinetics.errors import InputError
-from kinetics.shift import Shift, compare
+from kinetics.shift import UNCHANGED_EMAX, Shift, compare
 from kinetics.timecourse import TimeCourse
 
 if TYPE_CHECKING:
@@ -337,6 +337,7 @@ def plot_shift(
     *,
     points: Sequence[MeasuredPoints] = (),
     shift: Shift | None = None,
+    interval: tuple[float, float] | None = None,
     **style: Any,
 ) -> Axes:
     """Two curves and the move of the EC50 between them, as `kinetics.dosing.compare` gives it.
@@ -346,11 +347,14 @@ def plot_shift(
     Args:
         points: measured values of the control and the treated arm, in this order.
         shift: what to write; by default ``compare(control, treated)``.
+        interval: of the dose ratio, drawn as a bar around the treated EC50 and written in the title.
 
     Raises:
-        InputError, UnitError: the curves cannot be compared.
+        InputError, UnitError: the curves cannot be compared, or the interval has no meaning.
     """
     shift = shift or compare(control, treated)
+    if interval is not None and not 0.0 < interval[0] <= interval[1] < math.inf:
+        raise InputError(f"the interval of a dose ratio needs 0 < lower <= upper, got {interval[0]}, {interval[1]}")
     ax = plot_dose_response([control, treated], ax, points=points, **style)
     sides = (shift.control, shift.treated)
     if any(side.status is not EC50Status.INSIDE for side in sides):
@@ -373,13 +377,30 @@ def plot_shift(
             arrowprops={"arrowstyle": "-|>", "color": "black", "linewidth": 1.3, "shrinkA": 3.0, "shrinkB": 3.0},
             zorder=4,
         )  # fmt: skip
+    between = ""
+    if interval is not None:
+        ends = shift.control.ec50 * np.asarray(interval)
+        ax.plot(ends, [height, height], color=COLOURS[1], linewidth=5.0, alpha=0.35, solid_capstyle="butt", zorder=2.2)
+        ax.plot(ends, [height, height], color=COLOURS[1], marker="|", markersize=9.0, linestyle="none", zorder=3.6)
+        low, high = interval if ratio >= 1.0 else (1.0 / interval[1], 1.0 / interval[0])
+        between = f" (x {low:.3g} to {high:.3g})"
     ax.annotate(
         f"{max(ratio, 1.0 / ratio):.3g}-fold", xy=(math.sqrt(shift.control.ec50 * shift.treated.ec50), height),
         xytext=(0, 4), textcoords="offset points", ha="center", va="bottom", fontsize="medium", fontweight="bold",
         bbox={"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": "none", "alpha": 0.85}, zorder=4.5,
     )  # fmt: skip
+    if math.isfinite(shift.emax_ratio) and abs(shift.emax_ratio - 1.0) > UNCHANGED_EMAX:
+        ends_of = [(0.99, side.top) for side in sides]  # of the width: beside the last dose
+        ax.annotate(
+            "", xy=ends_of[1], xytext=ends_of[0], xycoords=ax.get_yaxis_transform(),
+            textcoords=ax.get_yaxis_transform(), annotation_clip=False,
+            arrowprops={"arrowstyle": "-|>", "color": "black", "linewidth": 1.3, "shrinkA": 0.0, "shrinkB": 0.0},
+        )  # fmt: skip
     unit = f" {control.dose_unit}" if control.dose_unit else ""
-    title = f"EC50 {shift.control.ec50:.3g} to {shift.treated.ec50:.3g}{unit}, Emax {shift.emax_ratio:.2f} of control"
+    title = (
+        f"EC50 {shift.control.ec50:.3g} to {shift.treated.ec50:.3g}{unit}{between}, "
+        f"Emax {shift.emax_ratio:.2f} of control"
+    )
     ax.set_title(_plain(title), fontsize="medium", pad=8.0)
     return ax
 

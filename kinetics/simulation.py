@@ -23,6 +23,7 @@ from kinetics.errors import InputError, UnknownName
 from kinetics.experiment import Experiment
 from kinetics.expression import Expression, Symbol, evaluate
 from kinetics.model import Model
+from kinetics.progress import track
 from kinetics.runner import Runner
 from kinetics.schedule import Resolved, Stage, check_overrides, resolve, same_time, time_in
 from kinetics.timecourse import Status, TimeCourse
@@ -102,13 +103,15 @@ def simulate_many(
     *,
     solver: Solver | None = None,
     parameters: Mapping[str, float] | None = None,
+    progress: bool | None = None,
 ) -> list[TimeCourse]:
     """Several experiments at the same times.  Periods they have in common are integrated once.
 
     Sharing changes nothing: the result is that of single runs to the last bit.  Models with events are run from
     the start each time, because pending events cannot be handed on.
 
-    Arguments and errors are those of `simulate`.
+    Arguments and errors are those of `simulate`; ``progress`` is whether a bar is drawn when it takes long, by default
+    where somebody looks (`kinetics.progress`).
     """
     if isinstance(observables, str):
         observables = (observables,)
@@ -124,26 +127,28 @@ def simulate_many(
     units = tuple(model.unit_of(text) for text in texts)
     results = []
     grids: dict[float, FloatArray] = {}
-    for experiment, stages in zip(experiments, schedules, strict=True):
-        start = next(stage.start for stage in stages if math.isfinite(stage.start))
-        if start not in grids:
-            grids[start] = _times(model, times, start)
-        grid = grids[start]
-        with run.engine.lock:
-            table = run(_until(stages, grid[-1]), grid, experiment.id)
-        results.append(
-            TimeCourse(
-                grid,
-                reading.evaluate(table),
-                reading.names,
-                units,
-                model.time_unit,
-                model.name,
-                experiment.id,
-                settings,
-                Status.STEADY if np.isinf(grid[-1]) else Status.COMPLETED,
+    with track("simulating", len(schedules), progress=progress, unit="experiments") as bar:
+        for experiment, stages in zip(experiments, schedules, strict=True):
+            start = next(stage.start for stage in stages if math.isfinite(stage.start))
+            if start not in grids:
+                grids[start] = _times(model, times, start)
+            grid = grids[start]
+            with run.engine.lock:
+                table = run(_until(stages, grid[-1]), grid, experiment.id)
+            results.append(
+                TimeCourse(
+                    grid,
+                    reading.evaluate(table),
+                    reading.names,
+                    units,
+                    model.time_unit,
+                    model.name,
+                    experiment.id,
+                    settings,
+                    Status.STEADY if np.isinf(grid[-1]) else Status.COMPLETED,
+                )
             )
-        )
+            bar.advance()
     return results
 
 

@@ -12,13 +12,14 @@ from fitted_text import MODEL, TIMES, write_problem
 from numpy.testing import assert_allclose
 from test_report import EVIL, Page
 
-from fits.fit_report import FitReport, make_report, page, write_page
+from fits.fit_page import page, write_page
+from fits.fit_report import FitReport, make_report
 from fits.objective import compile_problem
 from fits.optimise import fit
 from fits.panels import panels
 from fits.parameters import Parameter
 from fits.plotting_fits import MOST_SERIES, plot_panel, plot_profile, plot_waterfall
-from fits.problem import Distribution, Measurement, Observable, Problem
+from fits.problem import Distribution, Measurement, Observable, Problem, replace_problem
 from fits.profiles import profiles
 from fits.stored import Making, StoredFit, open_fit, prepare_store
 from kinetics.errors import InputError
@@ -66,12 +67,14 @@ def test_the_page_is_complete(text, report):
     found = Page(text)
     words = " ".join(" ".join(found.text).split())
     ids = {attributes.get("id") for attributes in found.all("section")}
-    assert ids == {"answer", "problem", "fit", "parameters", "identifiability", "data", "gradient", "provenance"}
+    assert ids == {
+        "answer", "question", "model", "data", "fit", "parameters", "identifiability", "checks", "provenance"
+    }  # fmt: skip
     for sentence in report.sentences:
         assert " ".join(sentence.split()) in words
     for name in ("k1", "k2", "obs_a", "95 %", "identifiable", "libroadrunner"):
         assert name in words
-    assert len(found.all("img")) == 3  # waterfall, one observable, one profile
+    assert len(found.all("img")) == 4  # one observable, waterfall, correlations, one profile
     assert all(image.get("alt") for image in found.all("img"))
 
 
@@ -100,6 +103,17 @@ def test_strings_from_files_are_escaped(report):
     harmless(made)
 
 
+def test_a_species_called_script_is_text(report):
+    named = MODEL.replace("end", 'A is "<script>alert(1)</script>"\nend')
+    problem = report.fit.problem
+    models = {name: Model.load(named, trusted=True) for name in problem.models}
+    hostile = replace(report, fit=replace(report.fit, problem=replace_problem(problem, models=models)))
+    made = page(hostile)
+    assert "<script" not in made
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in made
+    harmless(made)
+
+
 def replace_strings(problem: Problem) -> Problem:
     rows = [replace(row, dataset=EVIL) for row in problem.measurements]
     observables = [replace(o, unit=EVIL) for o in problem.observables.values()]
@@ -110,7 +124,7 @@ def test_the_page_appears_whole_or_not_at_all(report, tmp_path, monkeypatch):
     target = tmp_path / "fit.html"
     write_page(report, target)
     assert target.read_text() == page(report)
-    monkeypatch.setattr("fits.fit_report.page", lambda _: (_ for _ in ()).throw(RuntimeError("out of luck")))
+    monkeypatch.setattr("fits.fit_page.page", lambda _: (_ for _ in ()).throw(RuntimeError("out of luck")))
     with pytest.raises(RuntimeError):
         write_page(report, target)
     assert [item.name for item in tmp_path.iterdir()] == ["fit.html"]

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from fits import page as shared
 from fits import report
 from fits.claims.verdict import Share, Status, Verdict
 from fits.reproduce import Reproduction, reproduce
@@ -196,7 +197,7 @@ def test_a_page_that_cannot_be_finished_leaves_the_old_one(reproduction, tmp_pat
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(report, "os", SimpleNamespace(fdopen=os.fdopen, chmod=os.chmod, replace=full))
+    monkeypatch.setattr(shared, "os", SimpleNamespace(fdopen=os.fdopen, chmod=os.chmod, replace=full))
     with pytest.raises(OSError, match="No space"):
         report.write_page(reproduction, path)
     assert path.read_bytes() == before

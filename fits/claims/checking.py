@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import kinetics as kin
 from fits.claims.bench import Bench, NotAnswered, known_parameters
@@ -26,6 +26,7 @@ def check(
     *,
     solver: kin.Solver | None = None,
     bench: Bench | None = None,
+    answered: Callable[[], None] | None = None,
 ) -> tuple[Verdict, ...]:
     """Check claims.
 
@@ -35,6 +36,7 @@ def check(
         parameters: values that replace those of the models that have them, in their units.  What a claim's own
             protocol sets (cell density, receptor numbers of the CD8 subset, ...) wins over them.
         bench: where curves are simulated and kept; given, it replaces ``models``, ``parameters`` and ``solver``.
+        answered: called after each claim.
 
     Returns:
         A verdict per claim.  A simulation that fails makes the claim fail, with the reason in words.
@@ -47,7 +49,12 @@ def check(
         on_bench = {model.name: model for model in (bundled_models() if models is None else models)}
         known_parameters(on_bench, parameters or {})
         bench = Bench(on_bench, parameters, solver)
-    return tuple(_verdict(claim, bench) for claim in claims)
+    verdicts = []
+    for claim in claims:
+        verdicts.append(_verdict(claim, bench))
+        if answered is not None:
+            answered()
+    return tuple(verdicts)
 
 
 def _verdict(claim: Claim, bench: Bench) -> Verdict:

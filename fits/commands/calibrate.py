@@ -12,7 +12,6 @@ from fits.commands.common import (
     heartbeat,
     one_line,
     print_json,
-    silent,
     versions,
     warn,
     write_csv,
@@ -22,7 +21,7 @@ from fits.gradient_check import GradientCheck, inexact_of
 from fits.optimise import FitInterrupted, fit
 from fits.population.problem import has_random_effects
 from fits.problem import Problem
-from fits.result import FitResult
+from fits.result import FitResult, read_fit
 from fits.search import Limits
 from fits.starts import Sampling, StartDesign
 from fits.stored import Making, described, fit_sentences, flat_of, flat_result, prepare_store
@@ -111,7 +110,6 @@ def fit_command(args: argparse.Namespace) -> int:
             limits=_limits(args),
             workers=args.workers if args.workers > 1 else 0,
             store=args.store,
-            progress=not silent(args),
         )
     except FitInterrupted as stopped:
         warn(str(stopped), args)
@@ -120,12 +118,13 @@ def fit_command(args: argparse.Namespace) -> int:
     if result.succeeded:
         with heartbeat("checking tolerances", args):
             checked = check_tolerances(flat_of(objective), flat_result(objective, result))
+    sentences = (*fit_sentences(objective, result, checked), *_left_out(args, result))
     if args.csv:
         write_csv(result.to_frame(), args)
     if args.json:
-        print_json(_fit_json(args, problem, objective, making, result, checked))
+        print_json({**_fit_json(args, problem, objective, making, result, checked), "sentences": sentences})
     elif args.csv != "-":
-        for sentence in fit_sentences(objective, result, checked):
+        for sentence in sentences:
             print(one_line(sentence))
         if result.succeeded:
             print()
@@ -133,6 +132,19 @@ def fit_command(args: argparse.Namespace) -> int:
     if args.store and not args.json:
         warn(f"everything is kept in {args.store}", args)
     return int(not result.succeeded)
+
+
+def _left_out(args: argparse.Namespace, result: FitResult) -> tuple[str, ...]:
+    """Starts that the store holds beyond those that were asked for."""
+    if not args.store:
+        return ()
+    kept = len(read_fit(args.store).starts)
+    if kept <= len(result.starts):
+        return ()
+    return (
+        f"The store holds {kept} starts; this is about the first {len(result.starts)}, as --starts {args.starts} asks. "
+        f"Say --starts {kept} to have all of them.",
+    )
 
 
 def check_table(args: argparse.Namespace) -> None:
@@ -209,5 +221,4 @@ def _fit_json(
         },
         "inexact": inexact_of(objective),
         **described(result, args.problem, making),
-        "sentences": fit_sentences(objective, result, checked),
     }

@@ -213,5 +213,5 @@ def _shown(file: str) -> str:
 
 def _counts(model: Model) -> dict[str, int]:
     kinds = {"species": "species", "parameters": "parameter", "compartments": "compartment", "reactions": "reaction"}
-    counts = {title: len(model.description.of_kind(kind)) for title, kind in kinds.items()}  # type: ignore[arg-type]
+    counts = {title: len(model.description.of_kind(kind)) for title, kind in kinds.items()}  # type: ignore[arg-type]  # one of its kinds
     return {**counts, "events": len(model.description.events)}

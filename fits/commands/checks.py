@@ -14,8 +14,7 @@ def reproduce_command(args: argparse.Namespace) -> int:
 
     if not args.no_page:
         check_target(args.output, force=args.force)
-    with heartbeat("simulating the papers", args):
-        reproduction = reproduce(calibrate=not args.no_calibration, draws=args.draws)
+    reproduction = reproduce(calibrate=not args.no_calibration, draws=args.draws)
     print(reproduction.to_json() if args.json else reproduction.table(), flush=True)
     if not args.no_page:
         write_page(reproduction, args.output, force=args.force)
@@ -25,10 +24,10 @@ def reproduce_command(args: argparse.Namespace) -> int:
 
 def doctor_command(args: argparse.Namespace) -> int:
     """Examine the installation; 0 sound, 1 not sound."""
-    from fits.doctor import Health, examine
+    from fits.doctor import TRIALS, Health, examine
 
-    with heartbeat("importing everything", args):
-        diagnosis = examine()
+    with heartbeat("trying everything", args, TRIALS) as tried:
+        diagnosis = examine(tried)
     if args.json:
         print_json(diagnosis.to_dict())
         return int(not diagnosis.sound)

@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fits import provenance
+
 if TYPE_CHECKING:
     from concurrent.futures import Executor
 
@@ -121,16 +123,8 @@ def write_new(path: str, write: Callable[[Path], None], *, force: bool) -> None:
 
 
 def versions() -> dict[str, str]:
-    """Of this project and its engine, for results that outlive them."""
-    from importlib import metadata
-
-    found = {"python": ".".join(map(str, sys.version_info[:3]))}
-    for name in ("cytokine-kinetics", "libroadrunner"):
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            found[name] = "unknown"
-    return found
+    """What a result was computed with, for JSON that outlives this installation."""
+    return provenance.versions()
 
 
 # --- options ------------------------------------------------------------------------------------------------
@@ -315,33 +309,30 @@ def silent(args: argparse.Namespace) -> bool:
 
 
 @contextmanager
-def heartbeat(text: str, args: argparse.Namespace) -> Iterator[None]:
-    """After two seconds, a line on standard error that says what is going on and for how long."""
+def heartbeat(text: str, args: argparse.Namespace, total: int | None = None) -> Iterator[Callable[[], None]]:
+    """Where no computation counts its own steps: after two seconds, what is going on and for how long.
+
+    Gives a function to call after each of ``total`` steps.
+    """
     if silent(args):
+        yield lambda: None
+        return
+    from kinetics.progress import track
+
+    with track(text, total, progress=True) as bar:
+        yield lambda: bar.advance()
+
+
+@contextmanager
+def untracked() -> Iterator[None]:
+    """Nothing inside draws by itself; for ``--quiet``."""
+    try:
+        from kinetics.progress import track
+    except ImportError:  # a broken installation, which 'doctor' must be able to say
         yield
         return
-    import threading
-
-    from tqdm import tqdm
-
-    ended = threading.Event()
-
-    def beat() -> None:
-        if ended.wait(2.0):
-            return
-        with tqdm(desc=text, bar_format="{desc} {elapsed}", delay=0.1, leave=False, file=sys.stderr) as bar:
-            bar.start_t -= 2.0
-            bar.refresh()
-            while not ended.wait(0.5):
-                bar.refresh()
-
-    thread = threading.Thread(target=beat, daemon=True)
-    thread.start()
-    try:
+    with track("", progress=False):
         yield
-    finally:
-        ended.set()
-        thread.join(timeout=2.0)
 
 
 @contextmanager

@@ -15,7 +15,6 @@ from fits.commands.common import (
     assignments,
     check_json,
     check_outputs,
-    heartbeat,
     listed,
     load,
     one_line,
@@ -144,7 +143,7 @@ def dose_response_command(args: argparse.Namespace) -> int:
     lead: Steps = steps(args.steps, "--step") or (_as_steps(chosen.steps) if chosen else [])
     protocol = protocol_of(model, args, chosen, lead, assignments(args.sets, "--set"))
     values, settings = parameters(model, args.param, "--param"), solver(args)
-    with heartbeat("simulating", args), workers(args) as executor:
+    with workers(args) as executor:
         curve = dose_response(
             model, protocol, label=model.variant_name, solver=settings, parameters=values, executor=executor
         )
@@ -271,7 +270,7 @@ def shift_command(args: argparse.Namespace) -> int:
     values = parameters(model, args.param, "--param")
     other = {**values, **_mechanism(model, args), **parameters(model, args.treated_param, "--treated-param")}
     settings = solver(args)
-    with heartbeat("simulating", args), workers(args) as executor:
+    with workers(args) as executor:
         control = dose_response(
             model, protocol_of(model, args, chosen, before, common),
             label=labels[0], solver=settings, parameters=values, executor=executor,
@@ -352,7 +351,7 @@ def _arms(model: Model, args: argparse.Namespace) -> tuple[ProtocolEntry | None,
 
 def _is_zero(value: object) -> bool:
     try:
-        return quantity(value).value == 0.0  # type: ignore[arg-type]
+        return quantity(value).value == 0.0  # type: ignore[arg-type]  # a formula is refused there
     except InputError:  # a formula
         return False
 

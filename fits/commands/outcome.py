@@ -12,7 +12,8 @@ from kinetics.errors import InputError
 
 def report_command(args: argparse.Namespace) -> int:
     """Write the page about a fit."""
-    from fits.fit_report import check_target, make_report, write_page
+    from fits.fit_page import check_target, write_page
+    from fits.fit_report import make_report
 
     check_target(args.output, force=args.force)
     fit = open_fit(args.fit, args.problem)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -31,11 +32,15 @@ def profile_command(args: argparse.Namespace) -> int:
     check_table(args)
     fit = _opened(args)
     names = list(dict.fromkeys(args.names)) or None
-    with heartbeat("walking profiles", args), workers(args) as executor:
+    solved = tuple(getattr(fit.objective, "solved", ()))
+    if asked := [name for name in names or () if name in solved]:
+        raise InputError(_without_profile(asked))
+    with workers(args) as executor:
         found = profiles(
             fit.objective, fit.result, names, level=args.level, scales=fit.scales,
             store=fit.path if fit.is_store else None, executor=executor,
         )  # fmt: skip
+    with heartbeat("judging what the data settle", args):
         known = {**stored_profiles(fit, []), **found} if fit.is_store else found
         judged = identifiability(fit.objective, fit.result, known, level=args.level, scales=fit.scales)
     if args.csv:
@@ -47,20 +52,30 @@ def profile_command(args: argparse.Namespace) -> int:
                 "level": args.level,
                 "profiles": [profile_json(item) for item in found.values()],
                 "verdicts": {name: verdict.value for name, verdict in judged.verdicts.items()},
-                "sentences": _sentences(found, judged),
+                "sentences": _sentences(found, judged, solved),
                 "versions": versions(),
             }
         )
     elif args.csv != "-":
-        for sentence in _sentences(found, judged):
+        for sentence in _sentences(found, judged, solved):
             print(one_line(sentence))
         print()
         print(aligned([("parameter", "best", "lower", "upper", "verdict"), *map(_row, found.values())]))
     return 0
 
 
-def _sentences(found: dict[str, Profile], judged: Identifiability) -> list[str]:
-    return [*(text for item in found.values() for text in item.sentences()), *judged.sentences()]
+def _sentences(found: dict[str, Profile], judged: Identifiability, solved: tuple[str, ...]) -> list[str]:
+    said = [*(text for item in found.values() for text in item.sentences()), *judged.sentences()]
+    return [*said, _without_profile(solved)] if solved else said
+
+
+def _without_profile(solved: Sequence[str]) -> str:
+    """Why parameters that a hierarchical fit solves for are not profiled."""
+    have = "has no profile of its own: it is" if len(solved) == 1 else "have no profiles of their own: they are"
+    return (
+        f"{', '.join(solved)} {have} solved for inside of the objective, at every point of the other profiles; fit "
+        "again without --hierarchical to profile them."
+    )
 
 
 def _end(item: Profile, value: float | None) -> str:
@@ -94,7 +109,7 @@ def sample_command(args: argparse.Namespace) -> int:
     """Samples of the posterior, kept in the store where there is one."""
     check_table(args)
     fit = _opened(args)
-    with heartbeat("sampling", args), workers(args) as executor:
+    with workers(args) as executor:
         found = sample(
             fit.objective, fit.result, args.steps, seed=args.seed, walkers=args.walkers, scales=fit.scales,
             store=fit.path if fit.is_store else None, executor=executor,

@@ -74,7 +74,7 @@ def misfit(cells: Cells) -> tuple[FloatArray, FloatArray, FloatArray]:
             index, part = _weights(str(row.drug), float(row.dose_nM))  # type: ignore[arg-type]  # pandas knows no types
             values = surfaces[str(row.drug)]
             model = (1.0 - part) * values[..., index] + part * values[..., index + 1]
-            square = (model - float(row.viability)) ** 2  # type: ignore[arg-type]
+            square = (model - float(row.viability)) ** 2  # type: ignore[arg-type]  # pandas knows no types
             total = total + square
             dexamethasone = dexamethasone + (square if row.drug == "Dexamethasone" else 0.0)
         squares.append(total)
