@@ -19,6 +19,7 @@ ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 LIMITS = "What is not here"  # the section of the README
 FIRST = ("problem-files.md", "data.md", "benchmarks.md", "architecture.md")
+_ROW = re.compile(r"^\| `(\w+)\.py` \| (.*) \|$", re.MULTILINE)  # of a table of modules
 _LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)\s]+)\)")
 
 
@@ -67,6 +68,15 @@ def on_files(files: Files, config: Any) -> Files:
     return files
 
 
+def on_nav(nav: Any, config: Any, files: Files) -> Any:
+    """The plugin wraps notebooks and forgets where they lie."""
+    for path in notebooks():
+        found = files.get_file_from_path(f"tutorials/{path.name}")
+        if found is not None:
+            found.abs_src_path = str(path)
+    return nav
+
+
 def section(text: str, title: str) -> str:
     """What stands below a heading of the second level.
 
@@ -106,9 +116,7 @@ def sections() -> dict[str, tuple[str, list[tuple[str, str]]]]:
     heading = re.compile(r"^### (`(?:kinetics|fits)/`[^\n]*)\n(.*?)(?=^##|\Z)", re.MULTILINE | re.DOTALL)
     for title, body in heading.findall(text):
         package = title[1:].partition("/")[0]
-        rows = [
-            (f"{package}.{name}", holds) for name, holds in re.findall(r"^\| `(\w+)\.py` \| (.*) \|$", body, re.MULTILINE)
-        ]
+        rows = [(f"{package}.{name}", holds) for name, holds in _ROW.findall(body)]
         words = title.replace("`", "").replace("/", "")
         name = re.sub(r"\W+", "-", words.lower()).strip("-")
         if rows:

@@ -218,15 +218,19 @@ class FitResult:
                 yield f"They also agree in every parameter, within {PLACE_TOLERANCE:.0%} of its range."
         bounds = self.at_bounds()
         if bounds:
-            # What a tenth of the range beyond the bound would gain, by the slope there.
-            gains = dict(zip(self.names, 0.1 * np.abs(best.gradient) * self._range(), strict=True))
-            pulled = {name: side for name, side in bounds.items() if not gains[name] < VALUE_TOLERANCE}
+            # What a tenth of the range beyond the bound would gain, by the slope there; negative: it would lose.
+            slopes = dict(zip(self.names, 0.1 * best.gradient * self._range(), strict=True))
+            gains = {name: slopes[name] if side == "lower" else -slopes[name] for name, side in bounds.items()}
+            pulled = {name: side for name, side in bounds.items() if gains[name] >= VALUE_TOLERANCE}
             if pulled:
                 yield (
                     f"{_at_bounds(pulled)}; the objective falls on beyond, so either the bound is knowledge or it "
                     "should be wider."
                 )
-            flat = {name: side for name, side in bounds.items() if name not in pulled}
+            inward = {name: side for name, side in bounds.items() if gains[name] <= -VALUE_TOLERANCE}
+            if inward:
+                yield f"{_at_bounds(inward)}, though the objective falls inwards: the search has not ended there."
+            flat = {name: side for name, side in bounds.items() if name not in pulled and name not in inward}
             if flat:
                 yield (
                     f"{_at_bounds(flat)}, where the objective is nearly flat: the data hardly say where "

@@ -107,6 +107,9 @@ def test_a_fit_goes_on_and_does_nothing_twice(run, tmp_path):
     assert sorted(second) == [0, 1, 2, 3]
     for index, start in first.items():
         assert start.circumstances == second[index].circumstances  # the stored ones, not computed again
+    status, out, _ = run("fit", problem, "--starts", 3, "--seed", 3, "--store", store)
+    assert status == 0 and "of 3 starts end" in out
+    assert "The store holds 4 starts; this is about the first 3" in out
     whole = tmp_path / "whole.sqlite"
     assert run("fit", problem, "--starts", 4, "--seed", 3, "--store", whole, "--workers", 2, "--quiet")[0] == 0
     for start in read_fit(whole).starts:
@@ -124,6 +127,10 @@ def test_hierarchical_is_the_same_optimum(run, tmp_path):
     assert_allclose(solved["objective"], flat["objective"], atol=1e-5)
     for name in ("k1", "k2", "sd"):
         assert_allclose(solved["parameters"][name]["value"], flat["parameters"][name]["value"], rtol=1e-3)
+    status, out, _ = run("profile", store, "k1")
+    assert status == 0 and "sd has no profile of its own: it is solved for inside of the objective" in out
+    status, _, err = run("profile", store, "sd")
+    assert status == 2 and "without --hierarchical to profile" in err
     status, out, _ = run("export", store, "--json", "--petab", tmp_path / "petab")
     assert status == 0
     assert_allclose(json.loads(out)["parameters"]["sd"], flat["parameters"]["sd"]["value"], rtol=1e-3)
@@ -232,6 +239,7 @@ def test_no_start_that_succeeds_is_status_1(run, tmp_path):
     text = spoiled(files(), "observables.tsv", "obs_a|A|0.01", "obs_a|A|0 - k1")
     status, out, _ = run("fit", write_files(tmp_path, text, MODEL), "--starts", 2)
     assert status == 1
+    assert "derivatives are exact" not in out  # of what was never found nobody asks that
     assert "All 2 starts failed" in out and "sigma of observable 'obs_a' must be positive" in out
 
 

@@ -56,8 +56,17 @@ def test_parameters_at_bounds_are_named():
     assert found.at_bounds() == {"k_on": "lower", "k_off": "upper"}
     assert "2 parameters lie at a bound: k_on (lower), k_off (upper)" in str(found)
     assert found.gradient_norm == 0.0  # both slopes press against the bounds
+    assert "falls on beyond" in str(found) and "nearly flat" not in str(found)
     open_one = result(record(0, 10.0, [-5, 5], gradient=[-3.0, -2.0]))
+    assert "k_on (lower), though the objective falls inwards" in str(open_one)
     assert open_one.gradient_norm == 3.0
+
+
+def test_a_flat_parameter_at_its_bound_is_not_called_pulled():
+    """A slope of 0.01 over a tenth of the range of 10 gains 0.01, far below what anybody could tell."""
+    text = str(result(record(0, 10.0, [-5, 5], gradient=[0.01, -2.0])))
+    assert "1 parameter lies at a bound: k_off (upper); the objective falls on beyond" in text
+    assert "1 parameter lies at a bound: k_on (lower), where the objective is nearly flat" in text
 
 
 def test_unconverged_best_start_is_said():
