@@ -63,10 +63,10 @@ def page(reproduction: Reproduction) -> str:
     by_status = {status: reproduction.with_status(status) for status in Status}
     sections = [
         _claims(Status.FAILS, by_status[Status.FAILS]),
-        _figures(reproduction),
-        _claims(Status.HOLDS, by_status[Status.HOLDS]),
         _open_claims(Status.NOT_ANSWERED, by_status[Status.NOT_ANSWERED]),
         _open_claims(Status.OUT_OF_SCOPE, by_status[Status.OUT_OF_SCOPE]),
+        _figures(reproduction),
+        _claims(Status.HOLDS, by_status[Status.HOLDS]),
         "" if reproduction.ensemble is None else _predictions(reproduction.ensemble),
         "" if reproduction.draws is None else _draws(reproduction.draws),
         "" if reproduction.calibration is None else _calibration(reproduction.calibration),
@@ -110,8 +110,13 @@ def _claims(status: Status, verdicts: Sequence[Verdict]) -> str:
     anchor, title = _SECTIONS[status]
     if not verdicts:
         return ""
-    cards = "".join(map(_card, verdicts))
-    return f'<section id="{anchor}"><h2>{_e(title)} ({len(verdicts)})</h2>{cards}</section>'
+    from fits.reproduce import by_paper
+
+    groups = "".join(
+        f"<h3>{_linked(paper)} ({len(group)})</h3>{''.join(map(_card, group))}"
+        for paper, group in by_paper(verdicts).items()
+    )
+    return f'<section id="{anchor}"><h2>{_e(title)} ({len(verdicts)})</h2>{groups}</section>'
 
 
 def _card(verdict: Verdict) -> str:
@@ -171,6 +176,8 @@ def _open_claims(status: Status, verdicts: Sequence[Verdict]) -> str:
 
 def _figures(reproduction: Reproduction) -> str:
     shown = [*map(_subset_figure, reproduction.subsets), _measured_figure(reproduction.measured)]
+    if reproduction.lines:
+        shown.append(_lines_figure(reproduction.lines))
     return f'<section id="figures"><h2>Figures</h2>{"".join(shown)}</section>'
 
 
@@ -192,6 +199,19 @@ def _subset_figure(subset: SubsetCurves) -> str:
         f"Simulated {_e(subset.control.readout)} after {_e(subset.control.target)}, control and "
         f"{_e(subset.imatinib.label)}, in the protocol of the paper. {_e(shift)} The dose for half of the control's "
         f"maximum is {_number(shift.equieffective_ratio)} times higher.</figcaption></figure>{table}"
+    )
+
+
+def _lines_figure(curves: Sequence[DoseResponseCurve]) -> str:
+    """Resistance as it is drawn in the screens: viability over prednisolone, a curve per line."""
+    ax = plotting.new_axes(*FIGURE_SIZE)
+    plotting.plot_dose_response(list(curves), ax, markersize=3.0)
+    left = ", ".join(f"{curve.label} {curve.responses[-1]:.2g}" for curve in curves)
+    alt = f"Viability over prednisolone at 72 h. At the highest dose: {left}."
+    return (
+        f"<figure>{_image(plotting.to_svg(ax), alt)}<figcaption><strong>Lines of T-ALL cells in prednisolone.</strong> "
+        f"Simulated viability at 72 h. Resistance is what is left at saturating doses ({_e(left)}); the dose for half of "
+        "the effect stays within twofold.</figcaption></figure>"
     )
 
 

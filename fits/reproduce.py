@@ -25,7 +25,7 @@ import kinetics as kin
 from fits.claims.bench import TREATED, Assay, Bench, at_dose, known_parameters
 from fits.claims.checking import bundled_models, check
 from fits.claims.draws import SEED, Draws, draw
-from fits.claims.ledger import MODELS, How, ledger
+from fits.claims.ledger import MODELS, PAPERS, How, ledger
 from fits.claims.verdict import Status, Verdict
 from fits.provenance import versions
 from kinetics import catalogue
@@ -104,6 +104,7 @@ class Reproduction:
     timings: Mapping[str, float]  # seconds by step: "models", "curves", "points", "claims", "total"
     versions: Mapping[str, str]  # by package; "python" too
     calibration: Calibration | None = None  # of the bundled problem, where it was asked for
+    lines: tuple[kin.DoseResponseCurve, ...] = ()  # prednisolone on lines of T-ALL cells; empty without their model
     ensemble: Ensembled | None = None  # what the bundled ensemble of the steroid model says; None for other constants
     draws: Draws | None = None  # in which the claims about T-cell numbers hold, where they were asked for
 
@@ -143,12 +144,10 @@ class Reproduction:
     def table(self) -> str:
         """The result for people: curves, measured points, claims (failures first), counts."""
         lines = [*_curve_lines(self.subsets), "", *_point_lines(self.measured), ""]
-        for status in (Status.FAILS, Status.HOLDS):
-            verdicts = self.with_status(status)
-            if verdicts:
-                lines += [f"{status.value.upper()} ({len(verdicts)})", *map(_claim_lines, verdicts), ""]
+        lines += self._section(Status.FAILS)
         for status in (Status.NOT_ANSWERED, Status.OUT_OF_SCOPE):
             lines += _open_lines(status, self.with_status(status))
+        lines += self._section(Status.HOLDS)
         if self.ensemble is not None:
             lines += _prediction_lines(self.ensemble)
         if self.draws is not None:
@@ -159,6 +158,22 @@ class Reproduction:
         kinds = ", ".join(f"{sum(v.claim.how is how for v in answered)} {how.value}" for how in How)
         lines += [f"{len(answered)} claims and controls answered: {kinds}.", self.summary]
         return "\n".join(lines)
+
+    def _section(self, status: Status) -> list[str]:
+        """The claims of one status, by paper."""
+        verdicts = self.with_status(status)
+        lines = [f"{status.value.upper()} ({len(verdicts)})"] if verdicts else []
+        for paper, group in by_paper(verdicts).items():
+            lines += [f"- {paper} ({len(group)})", *map(_claim_lines, group), ""]
+        return lines
+
+
+def by_paper(verdicts: Iterable[Verdict]) -> dict[str, list[Verdict]]:
+    """Verdicts by where their claims come from, in the order of the papers."""
+    groups: dict[str, list[Verdict]] = {paper: [] for paper in PAPERS.values()}
+    for verdict in verdicts:
+        groups[verdict.claim.paper].append(verdict)
+    return {paper: group for paper, group in groups.items() if group}
 
 
 # --- running ------------------------------------------------------------------------------------------------
@@ -224,8 +239,19 @@ def reproduce(
             clock.lap("calibration")
     return Reproduction(
         subsets, measured, verdicts, solver or kin.Solver(), clock.laps(), MappingProxyType(versions()), calibration,
-        ensemble, drawn,
+        _lines(bench), ensemble, drawn,
     )  # fmt: skip
+
+
+def _lines(bench: Bench) -> tuple[kin.DoseResponseCurve, ...]:
+    """Prednisolone curves of the parental and the resistant lines."""
+    from fits.claims import steroid
+    from fits.steroid.lines import RESISTANT
+
+    if MODELS["M2"] not in bench.models:
+        return ()
+    laboratory = steroid.laboratory(bench)
+    return tuple(steroid.curve(laboratory, name) for name in ("parental", *RESISTANT))
 
 
 def _ensemble(bench: Bench) -> Ensembled | None:

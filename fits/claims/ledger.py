@@ -29,6 +29,14 @@ class How(enum.Enum):
     INPUT = "input"  # a parameter was set from this very observation
 
 
+PAPERS = {
+    "A": "Steroid resistance in T-ALL, doi:10.1371/journal.pmed.1002208",
+    "B": "Imatinib and IL-7 (Thiant 2017), doi:10.1038/bcj.2017.29",
+    "X": "Results from elsewhere",
+    "N": "Negative controls of this project",
+}
+
+
 @dataclass(frozen=True)
 class Claim:
     """A reported observation and what a model must do to agree with it."""
@@ -54,6 +62,11 @@ class Claim:
         if self.priority not in PRIORITIES:
             raise InputError(f"priority of claim {self.id!r} must be one of {', '.join(PRIORITIES)}: {self.priority!r}")
         object.__setattr__(self, "thresholds", MappingProxyType(dict(self.thresholds)))
+
+    @property
+    def paper(self) -> str:
+        """Where the claim comes from, by the letter of its id; what tables are grouped by."""
+        return PAPERS[self.id[0]]
 
     def __hash__(self) -> int:
         return hash(self.id)
