@@ -210,8 +210,8 @@ def _lines_figure(curves: Sequence[DoseResponseCurve]) -> str:
     alt = f"Viability over prednisolone at 72 h. At the highest dose: {left}."
     return (
         f"<figure>{_image(plotting.to_svg(ax), alt)}<figcaption><strong>Lines of T-ALL cells in prednisolone.</strong> "
-        f"Simulated viability at 72 h. Resistance is what is left at saturating doses ({_e(left)}); the dose for half of "
-        "the effect stays within twofold.</figcaption></figure>"
+        f"Simulated viability at 72 h. Resistance is what is left at saturating doses ({_e(left)}); "
+        "the dose for half of the effect stays within twofold.</figcaption></figure>"
     )
 
 

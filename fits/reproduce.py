@@ -172,7 +172,7 @@ def by_paper(verdicts: Iterable[Verdict]) -> dict[str, list[Verdict]]:
     """Verdicts by where their claims come from, in the order of the papers."""
     groups: dict[str, list[Verdict]] = {paper: [] for paper in PAPERS.values()}
     for verdict in verdicts:
-        groups[verdict.claim.paper].append(verdict)
+        groups.setdefault(verdict.claim.paper, []).append(verdict)
     return {paper: group for paper, group in groups.items() if group}
 
 

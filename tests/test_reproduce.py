@@ -105,7 +105,7 @@ def test_json_is_a_list_with_one_object_per_claim(found: Reproduction):
     said = json.loads(found.to_json())
     assert [item["id"] for item in said] == [claim.id for claim in ledger()]
     assert {tuple(item) for item in said} == {
-        ("id", "priority", "statement", "status", "how", "value", "criterion", "source", "shares")
+        ("id", "priority", "statement", "status", "how", "value", "criterion", "source", "shares", "intervals")
     }
 
 
@@ -113,7 +113,7 @@ def test_shares_are_in_the_table_and_in_the_json(found: Reproduction):
     share = Share(12, 34, "sets for this test")
     verdicts = tuple(v.with_shares({"draws": share}) if v.claim.id == "B03" else v for v in found.verdicts)
     shown = replace(found, verdicts=verdicts)
-    assert shown.table().count("holds in: 12 of 34 sets for this test (35 %)") == 1
+    assert shown.table().count("holds in: 12 of 34 sets for this test (35.3 %)") == 1
     said = {item["id"]: item["shares"] for item in json.loads(shown.to_json())}
     assert said["B03"]["draws"] == {"holding": 12, "of": 34, "fraction": 12 / 34, "what": "sets for this test"}
 
@@ -137,7 +137,7 @@ def test_failing_core_claim_gives_status_1_and_comes_first():
     assert failing.exit_status == 1
     assert {"B01", "B03", "B09"} <= {verdict.claim.id for verdict in failing.failures}
     table = failing.table()
-    assert table.index("FAILS") < table.index("HOLDS") < table.index("NOT ANSWERED")
+    assert table.index("FAILS") < table.index("NOT ANSWERED") < table.index("HOLDS")
     assert table.index("  B01  ") < table.index("  B02  ")
 
 

@@ -43,7 +43,7 @@ def test_every_page_and_notebook_is_in_the_navigation(hooks):
     made = {"index.md", "what-this-does-not-do.md", "changelog.md", "reference/command-line.md"}
     assert made <= set(pages)
     assert set(pages) - written - made == {
-        *(f"tutorials/{path.name}" for path in hooks.notebooks()), *(f"reference/{name}.md" for name in hooks.sections())
+        *(f"tutorials/{path.name}" for path in hooks.notebooks()), *(f"reference/{name}.md" for name in hooks.sections())  # noqa: E501
     }  # fmt: skip
 
 

@@ -66,7 +66,7 @@ class Claim:
     @property
     def paper(self) -> str:
         """Where the claim comes from, by the letter of its id; what tables are grouped by."""
-        return PAPERS[self.id[0]]
+        return PAPERS.get(self.id[:1], "Other claims")
 
     def __hash__(self) -> int:
         return hash(self.id)
