@@ -44,9 +44,10 @@ class LiveCurves:
             pale = {"color": line.get_color(), "linestyle": "--", "linewidth": 1.0, "alpha": 0.5, "zorder": 1.3}
             self._began += self._ax.plot(*line.get_data(), **pale)
             line.set_animated(True)  # left out when the axes are drawn
-        self._canvas: Any = self._ax.figure.canvas
-        self._ax.figure.draw_without_rendering()
-        self._ax.figure.set_layout_engine("none")  # the axes stay where they are
+        figure: Any = self._ax.figure
+        self._canvas: Any = figure.canvas
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")  # the axes stay where they are
         self.axes_drawn = 0
         self._fit(*self._extent())
         self.png = self._painted(1.0)
