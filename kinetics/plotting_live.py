@@ -14,7 +14,6 @@ import numpy as np
 
 from kinetics.dosing import DoseResponseCurve
 from kinetics.errors import InputError
-from kinetics.plotting import new_axes, plot_dose_response
 
 if TYPE_CHECKING:
     from matplotlib.lines import Line2D
@@ -31,6 +30,8 @@ class LiveCurves:
     """
 
     def __init__(self, curves: Sequence[DoseResponseCurve]) -> None:
+        from kinetics.plotting import new_axes, plot_dose_response
+
         self._ax: Any = new_axes()
         plot_dose_response(curves, self._ax)
         self._parts: list[list[tuple[Line2D, Any]]] = []  # by curve: lines, and which of its points they hold
