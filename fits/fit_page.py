@@ -102,11 +102,11 @@ def _model(report: FitReport) -> str:
 
 def _constants(name: str, model: Model) -> str:
     """Every value of a model before the fit, with where it is from."""
-    frame = model.table()
     rows = [
-        (escaped(row.id), escaped(row.name), escaped(row.kind),
-         number(math.nan if row.value is None else float(row.value), row.unit), escaped(row.label), linked(row.source))
-        for row in frame.itertuples()
+        (escaped(row["id"]), escaped(row["name"]), escaped(row["kind"]),
+         number(math.nan if row["value"] is None else float(row["value"]), row["unit"]), escaped(row["label"]),
+         linked(row["source"]))
+        for row in model.table().to_dict(orient="records")
     ]  # fmt: skip
     heads = ("Id", "Name", "Kind", "Value", "Label", "Source")
     text = f"{len(rows)} values of {name} before the fit, with their sources where the model gives them"
@@ -264,7 +264,7 @@ def _shift(found: FittedShift) -> str:
     caption = f"{escaped(shift)} Dose ratio {number(shift.dose_ratio)}; {escaped(ends)}."
     heads = ("Arm", "EC50", "Top", "Hill")
     title = f"{found.control.readout} over {found.control.target}, at the fitted values"
-    source = f"<p>Reported: {linked(' '.join(found.sources))}</p>" if found.sources else ""
+    source = f"<p>Reported: {linked('; '.join(found.sources))}</p>" if found.sources else ""
     return (
         figure(drawn, str(shift), title, caption)
         + table("Hill curves through the simulated points", heads, rows)

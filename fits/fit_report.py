@@ -164,7 +164,7 @@ def stored_profiles(fit: StoredFit, troubles: list[str]) -> dict[str, Profile]:
 def _said(fit: StoredFit) -> tuple[str, tuple[str, ...]]:
     """Title and sources, where the problem's file has them."""
     try:
-        described = read_description(str(problem_path(fit.problem_file)), case=fit.making.case, trusted=True)
+        described = read_description(str(problem_path(str(fit.problem_file))), case=fit.making.case, trusted=True)
     except KineticsError:  # a PEtab problem has no place for these
         return fit.problem.id, ()
     title = described.title + (f" ({described.case})" if described.case else "")

@@ -18,6 +18,7 @@ from pathlib import Path
 from kinetics.errors import InputError
 
 FIGURE_SIZE = (5.3, 3.9)  # inches; small enough that words in it stay readable on a phone
+PROSE = 40  # characters from which on a cell of a table is prose
 
 
 # --- text ---------------------------------------------------------------------------------------------------
@@ -53,13 +54,16 @@ def sentence_list(sentences: Sequence[str]) -> str:
 def table(caption: str, heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A table that scrolls by itself on a narrow screen; cells are HTML already."""
     head = "".join(f'<th scope="col">{escaped(item)}</th>' for item in heads)
-    body = "".join(
-        f'<tr><th scope="row">{first}</th>{"".join(f"<td>{cell}</td>" for cell in rest)}</tr>' for first, *rest in rows
-    )
+    body = "".join(f'<tr><th scope="row">{first}</th>{"".join(map(_cell, rest))}</tr>' for first, *rest in rows)
     return (
         f'<div class="scroll" tabindex="0" role="region" aria-label="{escaped(caption)}"><table>'
         f"<caption>{escaped(caption)}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
     )
+
+
+def _cell(text: str) -> str:
+    """A cell; prose gets room, or one long cell would make its row as high as the screen."""
+    return f'<td class="prose">{text}</td>' if len(text) > PROSE else f"<td>{text}</td>"
 
 
 def tile_list(tiles: Iterable[tuple[object, str, str]]) -> str:
@@ -77,9 +81,7 @@ def image(svg: str, alt: str) -> str:
 
 def figure(svg: str, alt: str, title: str, caption: str) -> str:
     """A drawing with words below it; ``caption`` is HTML already."""
-    return (
-        f"<figure>{image(svg, alt)}<figcaption><strong>{escaped(title)}.</strong> {caption}</figcaption></figure>"
-    )
+    return f"<figure>{image(svg, alt)}<figcaption><strong>{escaped(title)}.</strong> {caption}</figcaption></figure>"
 
 
 def folded(summary: str, body: str) -> str:
@@ -204,6 +206,7 @@ table { border-collapse: collapse; font-size: .9rem; min-width: 100%; font-varia
 caption { text-align: left; color: var(--soft); padding-bottom: .4rem; }
 th, td { text-align: left; vertical-align: top; padding: .4rem .9rem .4rem 0; border-bottom: 1px solid var(--line); }
 thead th { font-weight: 600; white-space: nowrap; } tbody th { font-weight: 500; min-width: 9rem; }
+td.prose { min-width: 16rem; }
 details { border: 1px solid var(--line); border-radius: 4px; padding: .6rem .9rem; margin: 0 0 .7rem; }
 details[open] summary { margin-bottom: .8rem; } summary { cursor: pointer; }
 details td { min-width: 6rem; } details tbody th { min-width: 3.5rem; }

@@ -14,7 +14,6 @@ import numpy as np
 
 from kinetics.dosing import DoseResponseCurve
 from kinetics.errors import InputError
-from kinetics.plotting import new_axes, plot_dose_response
 
 if TYPE_CHECKING:
     from matplotlib.lines import Line2D
@@ -31,6 +30,8 @@ class LiveCurves:
     """
 
     def __init__(self, curves: Sequence[DoseResponseCurve]) -> None:
+        from kinetics.plotting import new_axes, plot_dose_response
+
         self._ax: Any = new_axes()
         plot_dose_response(curves, self._ax)
         self._parts: list[list[tuple[Line2D, Any]]] = []  # by curve: lines, and which of its points they hold
@@ -44,9 +45,10 @@ class LiveCurves:
             pale = {"color": line.get_color(), "linestyle": "--", "linewidth": 1.0, "alpha": 0.5, "zorder": 1.3}
             self._began += self._ax.plot(*line.get_data(), **pale)
             line.set_animated(True)  # left out when the axes are drawn
-        self._canvas: Any = self._ax.figure.canvas
-        self._ax.figure.draw_without_rendering()
-        self._ax.figure.set_layout_engine("none")  # the axes stay where they are
+        figure: Any = self._ax.figure
+        self._canvas: Any = figure.canvas
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")  # the axes stay where they are
         self.axes_drawn = 0
         self._fit(*self._extent())
         self.png = self._painted(1.0)

@@ -96,11 +96,9 @@ class Explorer:
 
     def _simulated(self, values: Mapping[str, float]) -> tuple[DoseResponseCurve, ...]:
         return tuple(
-            dose_response(
-                self._model, protocol, label=label, solver=self._solver, parameters=values, progress=False
-            )
+            dose_response(self._model, protocol, label=label, solver=self._solver, parameters=values, progress=False)
             for label, protocol in self._protocols.items()
-        )  # fmt: skip
+        )
 
     def _said(self) -> str:
         """The dose for half of each curve's own span: quicker than a fitted Hill curve, and close to its EC50."""

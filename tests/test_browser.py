@@ -66,6 +66,10 @@ def test_the_report_reads_well_on_a_phone(browser, report, tmp_path):
     assert len(drawn) >= 4  # the curve, all starts, the profile, the shift
     assert all(done and natural > 0 and width <= PHONE["width"] and words for done, natural, width, words in drawn)
     assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+    words = page.inner_text("body")
+    assert "Gonnord et al. 2018" in words and "with the imatinib shift" in page.title()  # a bundled problem says both
+    rows = page.evaluate("Math.max(...[...document.querySelectorAll('tr')].map(r => r.clientHeight))")
+    assert rows <= 250  # no row is high because a long text stands in a narrow column
     sections = page.evaluate("[...document.querySelectorAll('section')].map(s => s.id)")
     assert sections == [
         "answer", "question", "model", "data", "fit", "parameters", "identifiability", "shift", "checks", "provenance"

@@ -13,7 +13,7 @@ from numpy.testing import assert_allclose
 from test_report import EVIL, Page
 
 from fits.fit_page import page, write_page
-from fits.fit_report import FitReport, make_report
+from fits.fit_report import FitReport, _said, make_report
 from fits.objective import compile_problem
 from fits.optimise import fit
 from fits.panels import panels
@@ -112,6 +112,11 @@ def test_a_species_called_script_is_text(report):
     assert "<script" not in made
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in made
     harmless(made)
+
+
+def test_a_bundled_problem_has_its_title_and_source(stored):
+    title, sources = _said(replace(stored, problem_file=Path("il7_pstat5")))
+    assert "imatinib shift" in title and "Gonnord et al. 2018" in sources[0]
 
 
 def replace_strings(problem: Problem) -> Problem:

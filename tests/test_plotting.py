@@ -226,3 +226,21 @@ def test_the_same_figure_is_the_same_svg():
 
     assert text() == text()
     assert "<dc:date>" not in text()
+
+
+def test_the_interval_of_a_shift_is_a_bar_and_stands_in_the_title(ax):
+    plotting.plot_shift(curve(), curve(10.0), ax, interval=(8.0, 13.0))
+    bar = [line for line in ax.lines if len(line.get_xdata()) == 2 and line.get_linewidth() == 5.0]
+    assert len(bar) == 1
+    assert_allclose(bar[0].get_xdata(), [8.0, 13.0], rtol=1e-4)  # the control's EC50 is 1
+    assert "(x 8 to 13)" in ax.get_title()
+    with pytest.raises(InputError, match="0 < lower <= upper"):
+        plotting.plot_shift(curve(), curve(10.0), interval=(2.0, 1.0))
+
+
+def test_a_changed_maximum_has_an_arrow_of_its_own(ax):
+    def arrows(drawn: Axes) -> int:
+        return sum(getattr(text, "arrow_patch", None) is not None for text in drawn.texts)
+
+    assert arrows(plotting.plot_shift(curve(), curve(10.0), ax)) == 1
+    assert arrows(plotting.plot_shift(curve(), curve(10.0, top=50.0), plotting.new_axes())) == 2
