@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 from curve_data import DOSES, curve, points
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
@@ -155,6 +155,7 @@ def test_an_ec50_beyond_the_doses_gives_a_bound_and_no_number():
 
 
 @settings(max_examples=6, deadline=None)
+@example(seed=0, log_factor=6.0)
 @given(seed=st.integers(0, 2**20), log_factor=st.floats(-6.0, 6.0))
 def test_shifts_do_not_depend_on_units_and_turn_with_the_arms(seed, log_factor):
     one, two = curve(ec50=0.4, seed=seed), curve(ec50=3.0, seed=seed + 1)
@@ -167,6 +168,13 @@ def test_shifts_do_not_depend_on_units_and_turn_with_the_arms(seed, log_factor):
     assert_allclose(back.delta_log10_ec50.upper, -shift.delta_log10_ec50.lower, atol=1e-3)
     for name in shift.tests:
         assert_allclose(back.tests[name].statistic, shift.tests[name].statistic, atol=1e-3)
+
+
+def test_a_change_of_emax_does_not_depend_on_the_level_of_responses():
+    one, two = curve(ec50=0.4, seed=1), curve(ec50=0.4, top=0.8, seed=2)
+    shift = measured_shift(points({"a": one, "b": two}))
+    raised = measured_shift(points({"a": (one[0], one[1] + 1000.0), "b": (two[0], two[1] + 1000.0)}))
+    assert_allclose(raised.delta_emax.value, shift.delta_emax.value, atol=1e-4)  # as above
 
 
 @pytest.mark.parametrize(
@@ -208,25 +216,68 @@ def test_a_competitive_antagonist_is_recognised_with_its_constants():
         ("uncompetitive", {"uncompetitive"}),
         ("noncompetitive", {"noncompetitive"}),
         ("allosteric", {"allosteric"}),
-        ("receptor loss", {"receptor loss", "mixed"}),  # the same curves for one agonist
         ("schild", {"schild"}),
     ],
 )
 def test_mechanisms_are_recognised_or_said_to_be_undecided(name, expected):
     found = compare_inhibition(family(name, sigma=0.015))
-    assert expected <= set(found.supported) or set(found.supported) == expected
-    if name == "receptor loss":
-        assert found.action is None and found.verdict.startswith("These data cannot tell")
-    elif name == "noncompetitive":
+    assert set(found.supported) == expected
+    if name == "noncompetitive":
         assert found.action is Action.INSURMOUNTABLE
-    else:
-        assert set(found.supported) == expected
+
+
+def test_receptor_loss_and_mixed_inhibition_stay_undecided():
+    """The same curves for one agonist, so a verdict for one is an error; tests at 0.05 make it once in twenty.
+
+    With that rate two or more errors in eight data sets have a chance of 0.06.  An error must be what the test says.
+    """
+    decided = []
+    for seed in range(8):
+        data = family("receptor loss", sigma=0.015, seed=seed)
+        found = compare_inhibition(data, mechanisms=("competitive", "mixed", "receptor loss"), schild=False)
+        if set(found.supported) == {"mixed", "receptor loss"}:
+            assert found.action is None and found.verdict.startswith("These data cannot tell")
+        else:
+            decided.append(seed)
+            (test,) = (t for t in found.selection.tests if "share" in t.small)
+            assert test.p_value < 0.05 and found.supported == (test.large,)
+    assert len(decided) <= 1
+
+
+def test_curves_that_two_mechanisms_share_are_a_case_of_both():
+    """With a slope of 1 they are the same, so these curves fit no better than either mechanism on its own."""
+    data = family("receptor loss", sigma=0.05, seed=3)
+    found = compare_inhibition(data, mechanisms=("mixed", "receptor loss"), schild=False)
+    (test,) = found.selection.tests
+    best, other = sorted(found.fits.values(), key=lambda fit: fit.nllh)
+    assert test.large == best.family.name and test.degrees == 1
+    # the other mechanism contains the shared curves as well, so it lies between them and the best
+    assert 2.0 * (other.nllh - best.nllh) <= test.statistic + 1e-6
 
 
 def test_mixed_inhibition_below_competition_is_no_receptor_loss():
-    """Where EC50 falls as Emax does, no loss of receptors can follow."""
-    found = compare_inhibition(family("mixed"), mechanisms=("mixed", "receptor loss", "uncompetitive"), schild=False)
-    assert found.supported == ("mixed",)
+    """Where EC50 falls as Emax does, no loss of receptors can follow.
+
+    With K_c = 100 uM, the highest dose, the noise decides whether uncompetitive inhibition would do; with 10 uM the
+    data need both constants.
+    """
+    mechanisms = ("mixed", "receptor loss", "uncompetitive")
+    weak = compare_inhibition(family("mixed"), mechanisms=mechanisms, schild=False)
+    assert "receptor loss" not in weak.supported and weak.selection.delta["receptor loss"] > 10.0
+    a, b = (np.tile(v.ravel(), 2) for v in np.meshgrid(AGONIST, np.array(INHIBITOR)))
+    for seed in range(3):
+        y = FAMILIES["mixed"].mean(a, b, np.array([0.0, 1.0, 0.0, 0.0, 1.0, 0.5]))[0]
+        y = y + 0.02 * np.random.default_rng(seed).standard_normal(len(a))
+        found = compare_inhibition(points({"agonist": (a, y)}, inhibitor=b), mechanisms=mechanisms, schild=False)
+        assert found.supported == ("mixed",)
+
+
+def test_no_inhibition_is_not_set_beside_what_contains_it():
+    for seed in range(4):
+        found = compare_inhibition(family("none", seed=seed), mechanisms=("none", "allosteric", "mixed"), schild=False)
+        (test,) = (t for t in found.selection.tests if t.large == "allosteric")
+        assert test.small == "none" and test.degrees == 2
+        assert ("allosteric" in found.supported) <= (test.p_value < 0.05)
 
 
 @pytest.mark.parametrize("small, large, boundary", NESTED)

@@ -180,10 +180,15 @@ FAMILIES = {
 CANDIDATES = tuple(FAMILIES)
 
 # (small, large, at the boundary of what the large may be): 1/K_u = 0, alpha = 0 and 1/tau = 0 are such boundaries.
+# Without inhibition one of two own parameters has no meaning; two degrees of freedom are then the cautious count.
 NESTED = (
     ("none", "competitive", True),
     ("none", "uncompetitive", True),
     ("none", "noncompetitive", True),
+    ("none", "mixed", True),
+    ("none", "allosteric", True),
+    ("none", "schild", True),
+    ("none", "receptor loss", True),
     ("competitive", "mixed", True),
     ("uncompetitive", "mixed", True),
     ("noncompetitive", "mixed", False),
@@ -191,3 +196,6 @@ NESTED = (
     ("competitive", "allosteric", True),
     ("competitive", "receptor loss", True),
 )
+
+# (one, another, parameter of both, its value there): they overlap without being nested, in the same curves.
+OVERLAPS = (("mixed", "receptor loss", "log_hill", 0.0),)

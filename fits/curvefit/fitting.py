@@ -14,7 +14,7 @@ import numpy as np
 
 from fits.constrained import descend
 from fits.curvefit.forms import GAPS, SKEWS, SLOPES, FloatArray, Form, Kind, form_named
-from fits.curvefit.layout import Layout, arrange, canonical
+from fits.curvefit.layout import DIFFERENCE, Layout, arrange, canonical
 from fits.curvefit.likelihood import CurveObjective, Noise
 from fits.curvefit.points import Points, check_axes, points_of, reason_not_to_fit
 from fits.curvefit.starts import starts_for
@@ -186,7 +186,11 @@ def _noise(points: Points, noise: Noise | str | None) -> tuple[Noise, list[str]]
 
 
 def bounds_for(points: Points, layout: Layout) -> tuple[FloatArray, FloatArray]:
-    """Between which values each estimated parameter is sought, ``(n,)`` each."""
+    """Between which values each estimated parameter is sought, ``(n,)`` each.
+
+    A difference between arms has no place on the axis of its parameter: it is sought from minus to plus the width of
+    that range, whatever the unit of doses and the level of responses.
+    """
     spread = float(np.ptp(points.responses)) or 1.0
     low, high = float(points.responses.min()) - ROOM * spread, float(points.responses.max()) + ROOM * spread
     edges = {
@@ -196,7 +200,10 @@ def bounds_for(points: Points, layout: Layout) -> tuple[FloatArray, FloatArray]:
         Kind.LOG_SKEW: (math.log(SKEWS[0]), math.log(SKEWS[1])),
         Kind.GAP: GAPS,
     }
-    chosen = [edges[layout.form.kinds[role]] for role in layout.roles]
+    chosen = []
+    for name, role in zip(layout.names, layout.roles, strict=True):
+        one, other = edges[layout.form.kinds[role]]
+        chosen.append((one - other, other - one) if name.startswith(DIFFERENCE) else (one, other))
     return np.array([pair[0] for pair in chosen]), np.array([pair[1] for pair in chosen])
 
 

@@ -5,8 +5,9 @@ support.
 >>> print(found)                            # doctest: +SKIP
 
 A verdict names one mechanism only where AICc sets it apart by 2 or more from every other that is not merely a larger
-version of it; a larger one counts only if a likelihood ratio test needs it.  Else the sentence says "These data
-cannot tell".
+version of it; a larger one counts only if a likelihood ratio test needs it.  Receptor loss and mixed inhibition are the
+same curves where the slope is 1: one is set apart from the other only if that test also rejects the curves that both
+describe.  Else the sentence says "These data cannot tell".
 """
 
 from __future__ import annotations
@@ -14,13 +15,14 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fits.curvefit.families import CANDIDATES, FAMILIES, NESTED, Action, Family
-from fits.curvefit.fitting import BEYOND, JointFit, _noise, fit_curves, search
+from fits.constrained import ParameterLine
+from fits.curvefit.families import CANDIDATES, FAMILIES, NESTED, OVERLAPS, Action, Family
+from fits.curvefit.fitting import BEYOND, EVALUATIONS, JointFit, _noise, fit_curves, search
 from fits.curvefit.fitting import bounds_for as curve_bounds
 from fits.curvefit.forms import FORMS, SLOPES, FloatArray
 from fits.curvefit.layout import arrange
@@ -205,7 +207,9 @@ def compare_inhibition(
         if small in fits and large in fits
     )
     selection = Selection({name: fits[name].candidate for name in names}, Criterion.AICC, tests)
-    supported, found = _supported(selection), None
+    shared = _overlaps(fits, 1.0 - level)
+    selection = replace(selection, tests=(*tests, *shared.values()))
+    supported, found = _supported(selection, shared), None
     if schild and "none" not in supported and _moves_right(start):
         found = _schild(points, start, fits, sort, robust, level)
     elif schild:
@@ -335,11 +339,35 @@ def _test(small: FamilyFit, large: FamilyFit, boundary: bool, level: float) -> R
     return RatioTest(small.family.name, large.family.name, 2.0 * gain, degrees, p, level)
 
 
-def _supported(selection: Selection) -> tuple[str, ...]:
+def _overlaps(fits: Mapping[str, FamilyFit], level: float) -> dict[tuple[str, str], RatioTest]:
+    """By (the better, the other): whether the data need the better beyond the curves that both describe."""
+    found = {}
+    for one, another, parameter, value in OVERLAPS:
+        if one not in fits or another not in fits:
+            continue
+        best, other = sorted((fits[one], fits[another]), key=lambda fit: fit.nllh)
+        objective = best.objective
+        scale = objective.upper - objective.lower
+        held = ParameterLine(objective, objective.names.index(parameter), scale, EVALUATIONS).solve(value, [best.x])
+        at = dict(zip(objective.names, held.x, strict=True))
+        if best.family.name == "mixed" and not at["log_kc"] < at["log_ku"]:  # 1 + tau = K_u / K_c
+            continue
+        gain = held.value - best.nllh
+        names = best.family.name, other.family.name
+        small = f"the curves that {names[0]} and {names[1]} share"
+        found[names] = RatioTest(small, names[0], 2.0 * gain, 1, ratio_p_value(objective, gain, 1), level)
+    return found
+
+
+def _supported(selection: Selection, shared: Mapping[tuple[str, str], RatioTest]) -> tuple[str, ...]:
     left = list(selection.indistinct)
     for test in selection.tests:
         if test.large in left and test.small in left and not test.p_value < test.level:
             left.remove(test.large)
+    for (best, other), test in shared.items():
+        # An other that is itself indistinct has been judged already; one that was removed is not needed.
+        if best in left and other not in selection.indistinct and not test.p_value < test.level:
+            left.append(other)
     return tuple(left)
 
 

@@ -16,6 +16,8 @@ import numpy as np
 from fits.curvefit.forms import FloatArray, Form
 from kinetics.errors import InputError
 
+DIFFERENCE = "delta_"  # begins the name of an estimated difference between arms
+
 
 @dataclass(frozen=True, eq=False)
 class Layout:

@@ -21,7 +21,7 @@ import numpy as np
 from fits.curvefit import quantities
 from fits.curvefit.fitting import JointFit, _noise, fit_layout
 from fits.curvefit.forms import FloatArray, Form, form_named
-from fits.curvefit.layout import Layout, canonical
+from fits.curvefit.layout import DIFFERENCE, Layout, canonical
 from fits.curvefit.likelihood import Noise
 from fits.curvefit.points import Points, points_of, reason_not_to_fit
 from fits.curvefit.results import ArmResult, Estimate, describe_arm, interval_of, parameter_interval, ratio_p_value
@@ -159,7 +159,7 @@ def measured_shift(
             f"one {_SAID[changed]}", f"two {_SAID[changed]}s", 2.0 * gain, 1, ratio_p_value(fit.objective, gain, 1),
             1.0 - level,
         )  # fmt: skip
-    apart = [name for name in layout.names if name.startswith("delta_") or name == f"bottom[{names[1]}]"]
+    apart = [name for name in layout.names if name.startswith(DIFFERENCE) or name == f"bottom[{names[1]}]"]
     if apart:
         small = _without(fit, apart)
         gain = small.nllh - fit.nllh
