@@ -18,6 +18,7 @@ import numpy.typing as npt
 import kinetics as kin
 from fits.bands import bands, normal_draws
 from fits.claims.checking import check
+from fits.claims.ledger import MODELS, ledger
 from fits.claims.verdict import Status, Verdict
 from fits.curve_numbers import CurveNumber, CurveNumbers, replace_doses
 from fits.evaluation import Evaluation
@@ -257,7 +258,8 @@ def quick_calibration(
         interval=_told(described),
         ridge=_ridge(read_description(problem, case=RIDGE), own=own, solver=solver),
         cases=tuple(_case(problem, name, seed, solver) for name in described.cases if name != RIDGE),
-        verdicts=check([described.model], _core_b(), own, solver=solver),
+        # T-cell numbers follow from what this model says of IL-7 and imatinib, so its model answers beside it.
+        verdicts=check([described.model, kin.Model.load(MODELS["M3"])], _core_b(), own, solver=solver),
         notes=stated.notes,
         seconds=time.perf_counter() - began,
     )
@@ -273,8 +275,6 @@ def _own(described: ProblemDescription, values: Mapping[str, float]) -> dict[str
 
 
 def _core_b() -> list[str]:
-    from fits.claims.ledger import ledger
-
     return [claim.id for claim in ledger() if claim.priority == "core" and claim.id.startswith("B")]
 
 

@@ -132,8 +132,22 @@ def load(model: str) -> Ensemble:
         provenance = json.loads(folder.joinpath(f"{model}.json").read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         raise ModelNotFound(f"no ensemble of {model!r} is bundled") from None
+    return parse(model, text, provenance)
+
+
+def parse(model: str, text: str, provenance: Mapping[str, Any]) -> Ensemble:
+    """An ensemble from its table (CSV: ``search``, then a column per parameter) and how it was made.
+
+    Raises:
+        InputError: the table is damaged.
+    """
     rows = list(csv.reader(io.StringIO(text)))
-    if len(rows) < 2 or rows[0][0] != "search" or any(len(row) != len(rows[0]) for row in rows):
+    if len(rows) < 2 or rows[0][:1] != ["search"] or any(len(row) != len(rows[0]) for row in rows):
         raise InputError(f"the ensemble of {model!r} is damaged: expected a table with 'search' and parameters")
-    table = np.array([[float(cell) for cell in row] for row in rows[1:]])
+    try:
+        table = np.array([[float(cell) for cell in row] for row in rows[1:]])
+    except ValueError as error:
+        raise InputError(f"the ensemble of {model!r} is damaged: expected numbers only, {error}") from None
+    if not np.all(np.isfinite(table)):
+        raise InputError(f"the ensemble of {model!r} is damaged: expected finite numbers only")
     return Ensemble(model, tuple(rows[0][1:]), table[:, 1:], table[:, 0], provenance)

@@ -53,10 +53,15 @@ class Exponentials:
         return np.asarray(np.sum(shifted, axis=0), dtype=float)
 
     def periodic(self, times: npt.ArrayLike, interval: float) -> FloatArray:
-        """Values at times since the latest of very many doses: each term times 1/(1 - exp(-rate interval))."""
+        """Values at times since the latest of very many doses.
+
+        Each term is that of the latest dose and ``1/(exp(rate interval) - 1)`` of it, which earlier doses left: what
+        is left stays right where it is tiny beside a dose, and a trough is never rounded to nothing.
+        """
         at = _column(np.mod(np.atleast_1d(np.asarray(times, dtype=float)), interval), self.rates)
-        terms = self.weights * np.exp(-self.rates * at[:, None]) / -np.expm1(-self.rates * interval)
-        return np.asarray(np.sum(terms, axis=1), dtype=float)
+        terms = self.weights * np.exp(-self.rates * at[:, None])
+        left = np.sum(terms / np.expm1(self.rates * interval), axis=1)
+        return np.asarray(np.sum(terms, axis=1) + left, dtype=float)
 
     @property
     def area(self) -> FloatArray:

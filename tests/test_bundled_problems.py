@@ -18,6 +18,8 @@ from fits.claims.bench import TREATED, Bench
 from fits.claims.ledger import ledger
 from fits.claims.verdict import Status
 from fits.objective import compile_problem
+from fits.population.calibration import read_calibrated
+from fits.population.problem import has_random_effects
 from fits.problem_file import bundled_problems, read_description, read_problem
 from fits.report import page
 from fits.reproduce import measured_points, reproduce
@@ -40,7 +42,19 @@ def close(value, row):
     return value == pytest.approx(row["value"], rel=row.get("tolerance", 0.0), abs=row.get("absolute", 0.0))
 
 
-@pytest.mark.parametrize("name", bundled_problems())
+OVER_SAMPLES = [name for name in bundled_problems() if has_random_effects(FOLDER.parent / name / "problem.yaml")]
+
+
+@pytest.mark.parametrize("name", OVER_SAMPLES)
+def test_every_bundled_problem_over_samples_is_complete(name):
+    """What a fit of it found lies beside it, and is checked against the problem where it is read (test_population)."""
+    folder = FOLDER.parent / name
+    assert {"problem.yaml", "SOURCE.md", "calibrated.json"} <= {item.name for item in folder.iterdir()}
+    problem, found = read_calibrated(name)
+    assert set(found.names) >= {"effect_sd"} and problem.id == name
+
+
+@pytest.mark.parametrize("name", [name for name in bundled_problems() if name not in OVER_SAMPLES])
 def test_every_bundled_problem_is_complete_and_can_be_evaluated(name):
     folder = FOLDER.parent / name
     assert {"problem.yaml", "SOURCE.md", "expected.yaml"} <= {item.name for item in folder.iterdir()}
@@ -165,6 +179,7 @@ def test_words_say_what_was_told_and_found(calibration):
     assert calibration.seconds < 300.0
 
 
+@pytest.mark.slow  # the whole of reproduce, with the ensemble
 def test_reproduce_shows_the_calibration_and_its_json_stays_the_claims(calibration):
     plain = reproduce()
     fitted = replace(plain, calibration=calibration)

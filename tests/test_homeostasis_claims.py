@@ -203,6 +203,7 @@ def test_not_a_number_meets_no_criterion(found: Draws):
         assert not criterion(dict(nothing), find_claim(claim).thresholds)[0], claim
 
 
+@pytest.mark.slow  # the whole of reproduce, with the ensemble
 def test_reproduce_shows_the_shares():
     shown = reproduce(draws=5)
     assert shown.draws is not None and shown.draws.size == 5

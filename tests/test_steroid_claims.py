@@ -309,8 +309,10 @@ def test_background_wins_over_overrides_and_unknown_times_are_refused(model):
 # ---- every claim can fail --------------------------------------------------------------------------------------
 
 ALIVE = {"ksBIM": 2.0, "theta": 40.0}  # BIM is slow and thresholds are high: nobody dies
-DYING = {"ksBIM": 60.0, "kERKB": 0.1}  # BIM outruns everything
+DYING = {"ksBIM": 6.0, "kERKB": 0.1}  # under steroid BIM outruns what mutations add; untreated cells live
 ACTIVE = {"r0": 0.5, "a0": 0.3}  # the parental line is active without mutation
+# Little activity without mutation, which ERK turns into much BCL-XL: a third sample, of mutant JAK3, needs its JAK.
+QUIET = {"ksPU": 8.0, "ksBX": 8.0, "cBXe": 12.0, "kGM": 4.4, "wP": 0.03, "r0": 0.041, "a0": 0.01, "aAR": 3.0}
 BREAKING = {
     "A02": {"Kgre": 30.0, "gBIM": 1.5}, "A03": {"Kgre": 30.0, "gPU": 0.4}, "A04": ALIVE, "A05": ALIVE,
     "A06": {"kGM": 1.0, "gA": 15.0, "gE": 6.0, **ACTIVE},
@@ -319,22 +321,13 @@ BREAKING = {
     "A24": {"r0": 0.5, "aRJ": 0.1}, "A25": ACTIVE, "A26": ACTIVE, "A27": {"gA": 1.0, "gE": 0.3},
     "A28": {"kGM": 1.0, "gA": 1.0, "gE": 0.3}, "A29": ALIVE, "A30": ALIVE, "A31": ALIVE, "A32": ALIVE,
     "A33": ALIVE, "A34": ALIVE, "A35": ALIVE, "A36": DYING, "A37": DYING, "A38": ALIVE, "A39": ALIVE, "A40": ALIVE,
-    "A42": ALIVE, "A43": ALIVE, "A44": ALIVE, "B25": ALIVE, "X08": {"theta": 1.5, "ksM1": 15.0},
+    "A41": QUIET, "A42": ALIVE, "A43": ALIVE, "A44": ALIVE, "B25": ALIVE, "X08": {"theta": 1.5, "ksM1": 15.0},
 }  # fmt: skip
-UPPER = (  # A41 fails in this corner of the ranges, all others at their lower ends: three samples need their JAK
-    "ratio_Pred_Dex", "cFOXO", "ksBIM", "ksPU", "ksB2", "cB2", "cB2A", "ksBX", "cBXs", "cBXa", "kGM", "theta", "kdie",
-    "aNR", "a0", "aAJ", "aAO", "gE",
-)  # fmt: skip
 BEYOND = {  # inputs, and what holds by construction: a change of what was set for the claim
     "A01": {"kon_Dex": 1e-4}, "A13": {"aNR": 0.01}, "A15": {"w_mJAK3": 1.5}, "A16": {"b_JAK": 0.5},
     "A17": {"b_JAK": 0.5}, "A18": {"b_JAK": 0.5}, "A19": {"akt_gr": 20.0}, "N04": {"b_JAK": 0.5},
     "X03": {"gIL7R": 0.1}, "X07": {"Kd_Dex": 200.0},
 }  # fmt: skip
-
-
-def _corner() -> dict[str, float]:
-    ranges = declared_ranges("gc_bim_tall")
-    return {name: allowed.upper if name in UPPER else allowed.lower for name, allowed in ranges.items()}
 
 
 def _fails(model: kin.Model, claim: str, values: Mapping[str, float]) -> bool:
@@ -344,16 +337,15 @@ def _fails(model: kin.Model, claim: str, values: Mapping[str, float]) -> bool:
         return not all(criterion.holds[0] for criterion in evaluate([claim], lab)[claim])
 
 
-@pytest.mark.parametrize("claim", [*BREAKING, "A41", *BEYOND])
+@pytest.mark.parametrize("claim", [*BREAKING, *BEYOND])
 def test_a_change_makes_the_claim_fail(model, claim):
-    values = {**BREAKING, **BEYOND}.get(claim) or _corner()
-    assert _fails(model, claim, values)
+    assert _fails(model, claim, {**BREAKING, **BEYOND}[claim])
 
 
 def test_every_emergent_claim_has_a_breaking_change_in_the_declared_ranges():
     ranges = declared_ranges("gc_bim_tall")
     own = {claim.id for claim in ledger() if claim.id in (*CORE, *SECONDARY) and claim.how is How.EMERGENT}
-    assert own == {*BREAKING, "A41"}
+    assert own == {*BREAKING}
     for claim, values in BREAKING.items():
         for name, value in values.items():
             assert ranges[name].lower <= value <= ranges[name].upper, (claim, name)

@@ -94,13 +94,14 @@ def batch_of(bench: Bench) -> Batch:
 
 def _cohort(bench: Bench) -> tuple[Numbers, Patient]:
     def make() -> tuple[Numbers, Patient]:
-        numbers, main = tcells.cohort(_runs(bench), setting_of(bench))
-        if numbers["smallest_supply"][0] < 0.0:
+        setting = setting_of(bench)
+        supply = tcells.supplies(batch_of(bench), setting)  # looked at first: a patient cannot be integrated without
+        if supply[0] < 0.0:
             raise NoSteadyState(
                 f"{MODELS['M3']}: division exceeds death in health with these values (supply "
-                f"{numbers['smallest_supply'][0]:.3g} cells/ul/day), so there is no healthy steady state to start from"
+                f"{supply[0]:.3g} cells/ul/day), so there is no healthy steady state to start from"
             )
-        return numbers, main
+        return tcells.cohort(_runs(bench), setting)
 
     return kept(bench, "cohort", make)
 
