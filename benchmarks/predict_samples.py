@@ -83,7 +83,8 @@ def _reported(
     document: dict[str, Any] = {"drugs": {}}
     for drug in sorted({item.well.drug for item in alone}):
         found = Coverage.of([item for item in alone if item.well.drug == drug])
-        say(f"  {drug}: {found.inside} of {found.wells} points inside the 90 % band ({found.share:.1%})")
+        inside = f"{found.inside} of {found.wells} points inside the 90 % band ({found.share:.1%})"
+        say(f"  {drug}: {inside}, mean width {found.width:.3f}")
         document["drugs"][drug] = {"inside": found.inside, "points": found.wells, "mean_width": found.width}
     if not given:
         say("  no sample has a second dose, so none can be predicted from one of its own")

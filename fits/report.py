@@ -60,6 +60,8 @@ def check_target(path: str | os.PathLike[str], *, force: bool = False) -> None:
 
 def page(reproduction: Reproduction) -> str:
     """The page as text."""
+    from fits.reproduce import SEARCHED
+
     by_status = {status: reproduction.with_status(status) for status in Status}
     sections = [
         _claims(Status.FAILS, by_status[Status.FAILS]),
@@ -83,6 +85,7 @@ def page(reproduction: Reproduction) -> str:
         fitted.insert(0, ("predictions", "Predictions"))
     links = [*links[:1], ("figures", "Figures"), *links[1:], *drawn, *fitted, ("provenance", "Provenance")]
     above = f"""{_tiles(by_status)}
+{f"<p>{_e(SEARCHED)}</p>" if reproduction.lines else ""}
 <p>The claims are about the bundled parameter values: nothing is fitted for them, except a scale and an offset for the
 measured points. The criterion of each claim is printed beside what was found, and how the answer came about, as the
 ledger of claims declares it: <em>emergent</em> means that some parameter set in the declared ranges would break the
@@ -264,7 +267,9 @@ def _predictions(ensemble: Ensembled) -> str:
     return (
         '<section id="predictions"><h2>Predictions of the steroid model</h2><p>The sets keep every core claim about '
         "steroids and fit the curves of the samples; a range over them is what claims and data leave open within the "
-        f"declared ranges, not a probability.</p>{table}{_open_questions()}</section>"
+        f"declared ranges, not a probability. The EC50 ratios end at 2 because the search bounded them there. "
+        f"Members of one search are neighbours: what counts is how many searches agree.</p>{table}"
+        f"<p>Verdicts on the shift by member: {_e('; '.join(ensemble.verdicts))}.</p>{_open_questions()}</section>"
     )
 
 

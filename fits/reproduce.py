@@ -38,6 +38,10 @@ if TYPE_CHECKING:
 
 FloatArray = npt.NDArray[np.float64]
 
+SEARCHED = (
+    "The core claims about steroids were the criteria of the search that gave gc_bim_tall its constants: that they "
+    "hold says that one set of constants can carry them all, and is no test of the model."
+)
 POINTS_SOURCE = (
     "Gonnord et al. 2018, Science Signaling, figure S3C, digitised in github.com/meyer-lab/gc-cytokines c48ba92 (MIT); "
     "human CD4+ CCR7-high T cells, 10 min"
@@ -156,7 +160,8 @@ class Reproduction:
             lines += _calibration_lines(self.calibration)
         answered = [verdict for verdict in self.verdicts if verdict.answered]
         kinds = ", ".join(f"{sum(v.claim.how is how for v in answered)} {how.value}" for how in How)
-        lines += [f"{len(answered)} claims and controls answered: {kinds}.", self.summary]
+        lines.append(f"{len(answered)} claims and controls answered: {kinds}.")
+        lines += [*(textwrap.wrap(SEARCHED, _WIDTH) if self.lines else []), self.summary]
         return "\n".join(lines)
 
     def _section(self, status: Status) -> list[str]:
@@ -421,6 +426,9 @@ def _prediction_lines(ensemble: Ensembled) -> list[str]:
     lines = [f"PREDICTIONS of the steroid model: median and range over {ensemble.size} parameter sets"]
     for prediction in ensemble.predictions:
         lines += textwrap.wrap(prediction.words(), _WIDTH, initial_indent="  ", subsequent_indent="    ")
+    lines.append("  Verdicts on the shift, by member (the search bounded the ratio of half-effect doses at 2):")
+    for text in ensemble.verdicts:
+        lines += textwrap.wrap(text, _WIDTH, initial_indent="    ", subsequent_indent="      ")
     return [*lines, ""]
 
 

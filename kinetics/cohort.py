@@ -71,6 +71,8 @@ class Cohort:
             raise InputError(f"a cohort needs a whole number of samples, at least 1, got {self.n!r}")
         if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
             raise InputError(f"the seed of a cohort must be a whole number from 0 on, got {self.seed!r}")
+        if not self.distributions:
+            raise InputError("a cohort needs at least one distribution: without any all samples are the same")
         taken: dict[str, str] = {}
         for name, distribution in self.distributions.items():
             if not isinstance(distribution, Distribution):
@@ -152,6 +154,8 @@ class Cohort:
             UnsupportedModel: the model needs ``method="engine"``.
             SimulationError: batch and engine disagree on a checked sample.
         """
+        if protocol.target in self.quantities:
+            raise InputError(f"{protocol.target!r} is drawn for every sample and dosed by the protocol: choose one")
         unit = check_dose_unit(model, protocol.target, protocol.doses)
         experiments, readout = protocol.experiments(), protocol.readout
         parts = self.stream(

@@ -345,7 +345,7 @@ def test_a_change_makes_the_claim_fail(model, claim):
 def test_every_emergent_claim_has_a_breaking_change_in_the_declared_ranges():
     ranges = declared_ranges("gc_bim_tall")
     own = {claim.id for claim in ledger() if claim.id in (*CORE, *SECONDARY) and claim.how is How.EMERGENT}
-    assert own == {*BREAKING}
+    assert own <= {*BREAKING}  # A40, an input, has one too
     for claim, values in BREAKING.items():
         for name, value in values.items():
             assert ranges[name].lower <= value <= ranges[name].upper, (claim, name)

@@ -82,7 +82,7 @@ def sample(number: int = NUMBER, seed: int = SEED) -> dict[str, FloatArray]:
         InputError: fewer than one draw is asked for.
     """
     if number < 1:
-        raise InputError(f"the number of draws must be at least 1, got {number}")
+        raise InputError(f"the number of draws must be at least 1 (``--draws 0`` leaves them out), got {number}")
     ranges = declared_ranges(MODELS["M3"])
     rng = np.random.default_rng(seed)
     table = rng.random((number, len(ranges)))

@@ -15,12 +15,13 @@ import kinetics as kin
 from fits.claims.bench import Bench
 from fits.claims.ledger import find_claim
 from fits.claims.registry import Check, Finding, answers
+from fits.steroid import screens
 from fits.steroid.arms import MODEL, Arm, FloatArray, line, viability
 from fits.steroid.criteria import CORE, SECONDARY, Recorder, criteria, stack
 from fits.steroid.drug_criteria import BEZ235, INHIBITORS, bliss, over_inhibitor, panel
 from fits.steroid.laboratory import Laboratory
 from fits.steroid.line_criteria import nodes
-from fits.steroid.lines import PREDNISOLONE_DOSES, RESISTANT, dexed, fold, predded
+from fits.steroid.lines import IL7_RESCUE, PREDNISOLONE_DOSES, RESISTANT, dexed, fold, predded, with_il7
 from fits.steroid.panel import Sample, design, random_panels
 
 Said = tuple[str, dict[str, float]]  # further words, and the numbers in them by name
@@ -101,6 +102,30 @@ def _all_shifts(lab: Laboratory) -> Said:
     }
 
 
+def _with_il7(lab: Laboratory) -> Said:
+    value = _number(viability(lab, with_il7(predded("wtIL7R"), IL7_RESCUE)))
+    words = f"with IL-7 {IL7_RESCUE:g} ng/ml the same line keeps {value:.3g}: it resists once IL-7 is there"
+    return words, {"viability of wtIL7R with IL-7": value}
+
+
+def _screened_steroids(lab: Laboratory) -> Said:
+    """The medians of the samples at hand, recomputed, with their number."""
+    found = {drug: screens.summaries()[drug] for drug in ("dexamethasone", "prednisolone")}
+    ratios = screens.potency_ratios()
+    numbers = {f"median EC50 of samples, {drug}": each.median_ec50 for drug, each in found.items()}
+    numbers["median prednisolone/dexamethasone ratio of samples"] = float(np.median(list(ratios.values())))
+    words = "; ".join(f"{drug} in samples: {each.words}" for drug, each in found.items())
+    ratio = numbers["median prednisolone/dexamethasone ratio of samples"]
+    return f"{words}; ratio median {ratio:.3g} in {len(ratios)} samples with both", numbers
+
+
+def _screened_inhibitors(lab: Laboratory) -> Said:
+    """Samples under single agents beside the model, misfits included."""
+    found = [each for each in screens.compared(lab) if each.drug not in ("dexamethasone", "prednisolone")]
+    numbers = {f"{each.drug}, {each.what}, samples": each.measured for each in found}
+    return " ".join(each.sentence for each in found), numbers
+
+
 def _nodes(lab: Laboratory) -> Said:
     found = {node: _number(value) for node, value in nodes(lab).items()}
     return "viability by node: " + ", ".join(f"{node} {value:.3g}" for node, value in found.items()), found
@@ -177,6 +202,7 @@ def _at_most(claim: str, counts: FloatArray) -> FloatArray:
 
 _FURTHER: Mapping[str, Callable[[Laboratory], Said]] = {
     **{f"A{number}": functools.partial(_shifted, name) for number, name in enumerate(RESISTANT, start=10)},
+    "A18": _with_il7,
     "A21": _all_shifts,
     "A23": _nodes,
     "A34": functools.partial(_over_inhibitor, _treated(("mNRAS", "mIL7R"), "CI-1040")),
@@ -186,6 +212,8 @@ _FURTHER: Mapping[str, Callable[[Laboratory], Said]] = {
     "A41": functools.partial(_panels, ("JAK",), 0.0, functools.partial(_at_most, "A41")),
     "A42": functools.partial(_panels, ("JAK",), design().il7, functools.partial(_at_least, "A42")),
     "A44": _bim_over_dexamethasone,
+    "X07": _screened_steroids,
+    "X08": _screened_inhibitors,
 }
 
 for _claim in (*CORE, *SECONDARY):

@@ -6,6 +6,7 @@ of other claims, and the predictions, say what the claims and the data leave ope
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -50,6 +51,7 @@ class Ensembled:
     shares: Mapping[str, Share]  # by claim
     intervals: Mapping[str, Mapping[str, Interval]]  # claim -> name of a criterion -> spread of its number
     predictions: tuple[Prediction, ...]
+    verdicts: tuple[str, ...]  # by line: how many members give which verdict on the shift of its prednisolone curve
 
 
 def over_ensemble(model: kin.Model, ensemble: Ensemble | None = None) -> Ensembled:
@@ -72,15 +74,41 @@ def over_ensemble(model: kin.Model, ensemble: Ensemble | None = None) -> Ensembl
         numbers = _numbers(answers)
     return Ensembled(
         len(ensemble),
-        {claim: _share(criteria) for claim, criteria in found.items()},
+        {claim: _share(criteria, ensemble.search) for claim, criteria in found.items()},
         {claim: {each.name: interval(each.value) for each in criteria} for claim, criteria in found.items()},
         tuple(_prediction(title, unit, values) for (title, unit), values in numbers.items()),
+        _verdicts(answers),
     )
 
 
-def _share(criteria: Iterable[Criterion]) -> Share:
+def _share(criteria: Iterable[Criterion], search: FloatArray) -> Share:
+    """Members of one search are neighbours, so the searches are counted too."""
     holds = np.all([criterion.holds for criterion in criteria], axis=0)
-    return Share(int(np.count_nonzero(holds)), len(holds), MEMBERS)
+    searches = f"those of {len(set(search[holds]))} of {len(set(search))} searches among them"
+    return Share(int(np.count_nonzero(holds)), len(holds), f"{MEMBERS}, {searches}")
+
+
+def _verdicts(cells: Cells) -> tuple[str, ...]:
+    """The report on the shift against the parental line, fitted for every member; A10-A14."""
+    curves = {name: _curve(cells, name) for name in ("parental", *RESISTANT)}
+    said = []
+    for name in RESISTANT:
+        pairs = zip(curves["parental"], curves[name], strict=True)
+        counted = Counter(kin.compare(*(_as_curve(left) for left in pair)).verdict for pair in pairs)
+        parts = "; ".join(f"{verdict} in {number}" for verdict, number in counted.most_common())
+        said.append(f"{name} beside parental, prednisolone: {parts}")
+    return tuple(said)
+
+
+def _curve(cells: Cells, name: str) -> FloatArray:
+    """Viability over prednisolone, shape ``(sets, doses)``."""
+    return stack(viability(cells, line(name).given(Prednisolone=dose)) for dose in PREDNISOLONE_DOSES)
+
+
+def _as_curve(left: FloatArray) -> kin.DoseResponseCurve:
+    return kin.DoseResponseCurve(
+        np.array(PREDNISOLONE_DOSES), left, "nM", "dimensionless", "Prednisolone", "viability"
+    )
 
 
 def _prediction(title: str, unit: str, values: FloatArray) -> Prediction:
@@ -93,7 +121,7 @@ def _numbers(cells: Cells) -> dict[tuple[str, str], FloatArray]:
     found: dict[tuple[str, str], FloatArray] = {}
     left, ec50 = {}, {}
     for name in ("parental", *RESISTANT):
-        curve = stack(viability(cells, line(name).given(Prednisolone=dose)) for dose in PREDNISOLONE_DOSES)
+        curve = _curve(cells, name)
         left[name], ec50[name] = curve[:, -1], half_dose(PREDNISOLONE_DOSES, curve)
     for name in RESISTANT:
         found[f"{name}: what prednisolone leaves alive, minus parental", ""] = left[name] - left["parental"]
