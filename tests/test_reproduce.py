@@ -133,7 +133,7 @@ def test_exit_status_follows_core_claims_alone(found: Reproduction):
 
 
 def test_failing_core_claim_gives_status_1_and_comes_first():
-    failing = reproduce(parameters={"KiLCK": 700.0})
+    failing = reproduce([kin.Model.load("il7_stat5_imatinib")], parameters={"KiLCK": 700.0})
     assert failing.exit_status == 1
     assert {"B01", "B03", "B09"} <= {verdict.claim.id for verdict in failing.failures}
     table = failing.table()
