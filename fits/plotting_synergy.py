@@ -40,6 +40,8 @@ def _words(name: str, unit: str = "") -> str:
 
 
 def _score(result: SynergyResult, model: str) -> Score | SurfaceFit:
+    if not (result.scores or result.fits):
+        raise InputError("nothing was scored, so there is no excess to draw; the notes of the result say why")
     return result[model or next(iter((*result.scores, *result.fits)))]
 
 

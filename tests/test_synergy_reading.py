@@ -112,7 +112,7 @@ HEAD = "drug1,dose1 (nM),drug2,dose2 (nM),viability"
             InputError, "expected the unit of the dose, as 'nM', got an empty cell",
         ),
         ("X \\ Y,0,10\n0,1,0.7\n1,0.8,0.5\n", UnitError, "into the corner of the grid"),
-        ("X (nM) \\ Y (nM),0,10\n0,1,0.7\n1,0.8,dead\n", InputError, "line 3, column '3': expected a number"),
+        ("X (nM) \\ Y (nM),0,10\n0,1,0.7\n1,0.8,dead\n", InputError, r"line 3, column 3 \(Y = 10 nM\): expected a number, got 'dead'"),
         ("X (nM) \\ Y (nM),0,10\n0,1,0.7\n1,0.8,0.5,0.3\n", InputError, "4 cells below 3 doses"),
         ("X (nM) \\ Y (nM),0,10\n0,1,0.7\n-1,0.8,0.5\n", InputError, "a dose of X must be finite and not negative"),
     ],
@@ -120,6 +120,18 @@ HEAD = "drug1,dose1 (nM),drug2,dose2 (nM),viability"
 def test_what_has_no_meaning_is_refused_with_its_place(text, error, message):
     with pytest.raises(error, match=message):
         parse_combinations(text)
+
+
+def test_a_drug_with_itself_is_shown_as_two():
+    rows = [f"A,{a},A,{b},{r}" for a, b, r in ((0, 0, 1.0), (1, 0, 0.6), (0, 1, 0.6), (1, 1, 0.4))]
+    for drugs in (None, ("A", "A")):
+        (found,) = parse_combinations(table("drug1,dose1 (nM),drug2,dose2 (nM),viability", *rows), drugs=drugs)
+        assert found.drugs == ("A", "A'")
+        assert any("Both drugs are called A: the second is shown as A'" in note for note in found.notes)
+    (grid,) = parse_combinations("A (nM) \\ A (nM),0,1\n0,1,0.6\n1,0.6,0.4\n")  # two doses are the fewest of a grid
+    assert grid.drugs == ("A", "A'")
+    with pytest.raises(InputError, match=r"no well has A' alone.*both drugs are called A here, A' is the second"):
+        parse_combinations(table("drug1,dose1 (nM),drug2,dose2 (nM),viability", rows[0], rows[1], rows[3]))
 
 
 def test_units_and_columns_can_be_given_in_the_call():

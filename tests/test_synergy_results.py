@@ -12,6 +12,7 @@ from numpy.testing import assert_allclose
 import kinetics as kin
 from fits import cli, plotting_synergy
 from fits.synergy.analysis import draws, synergy
+from fits.synergy.flat import flatness
 from fits.synergy.margins import fit_margins
 from fits.synergy.posterior import posterior_scores
 from fits.synergy.reading import read_combination
@@ -226,6 +227,60 @@ def test_holes_are_left_out_and_counted():
 def test_a_drug_without_effect_is_named():
     found = synergy(experiment(lambda a, b: hill(a, *ALONE[0]) * (1.0 + 0.3 * b / (b + 1.0))), ["loewe"], n=0)
     assert any("B alone does not lower" in note for note in found.notes)
+
+
+def lone(one, two):
+    return hill(one, *ALONE[0]) * np.ones_like(two)
+
+
+def test_a_drug_that_is_flat_is_said_and_the_other_is_not():
+    found = synergy(experiment(lone), ["bliss"], n=19)
+    said = [note for note in found.notes if "cannot be told from a flat response" in note]
+    assert len(said) == 1 and said[0].startswith("B alone")
+    assert found.scores["bliss"].verdict == "no interaction found"
+    assert not any("flat response" in note for note in synergy(experiment(independent), ["bliss"], n=0).notes)
+
+
+def test_flat_matrices_are_not_scored_and_say_why(tmp_path, capsys):
+    found = synergy(experiment(lambda one, two: np.ones_like(one)), n=60)
+    assert not found.scores and not found.fits and found.n_boot == 0
+    assert "Nothing was scored: neither A nor B alone" in str(found)
+    assert found.to_frame().empty and found.summary_frame().empty
+    assert "p_corrected" in found.to_frame() and "verdict" in found.summary_frame()
+    assert found.to_xarray()["excess"].shape == (0, 6, 6)
+    with pytest.raises(InputError, match="nothing was scored"):
+        plotting_synergy.plot_synergy(found)
+    table = tmp_path / "flat.csv"
+    found.combination.to_frame().to_csv(table, index=False)
+    assert cli.main(["synergy", str(table)]) == 0
+    assert "Nothing was scored" in capsys.readouterr().out
+    assert cli.main(["synergy", str(table), "--plot", str(tmp_path / "flat.png")]) == 2
+    assert "there is nothing to draw: Nothing was scored" in capsys.readouterr().err
+
+
+def test_drugs_that_act_only_together_are_scored():
+    found = synergy(experiment(lambda one, two: 1.0 - 0.8 * (one * two) / (1.0 + one * two)), ["bliss"], n=99)
+    assert found.scores["bliss"].verdict == "synergy"
+    assert any(note.startswith("Neither A nor B alone can be told from a flat response") for note in found.notes)
+
+
+def test_flat_drugs_pass_for_flat_at_about_the_stated_rate():
+    """40 curves of noise: at 5 % a test rejects 2; more than 6 would be chance in 3 of 1,000 such tests."""
+    p = []
+    for seed in range(40):
+        data = experiment(lone, repeats=2, seed=seed)
+        margins = fit_margins(data)
+        p.append(flatness(data, margins, estimate_noise(data, margins)).alone)
+    assert 1 <= np.sum(np.array(p)[:, 1] < 0.05) <= 6
+    assert np.all(np.array(p)[:, 0] < 1e-6)
+
+
+def test_an_untreated_level_that_nobody_measured_is_said():
+    data = experiment(independent)
+    keep = (data.dose1 > 0.0) | (data.dose2 > 0.0)
+    bare = from_columns(("A", "B"), "uM", data.dose1[keep], data.dose2[keep], data.response[keep])
+    assert any("No well is without drugs: the untreated level" in note for note in synergy(bare, ["bliss"], n=0).notes)
+    assert not any("No well is without drugs" in note for note in synergy(data, ["bliss"], n=0).notes)
 
 
 def test_few_wells_for_a_surface_are_said():

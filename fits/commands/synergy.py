@@ -121,10 +121,13 @@ def _plot(results: list[SynergyResult], args: argparse.Namespace) -> None:
     from fits import plotting_synergy
     from kinetics import plotting
 
-    if len(results) == 1:
-        ax = plotting_synergy.plot_synergy(results[0])
+    scored = [result for result in results if result.scores or result.fits]
+    if not scored:
+        raise InputError(f"there is nothing to draw: {results[0].notes[-1]}")
+    if len(scored) == 1:
+        ax = plotting_synergy.plot_synergy(scored[0])
     else:
-        ax = plotting_synergy.plot_synergy_waterfall(results, next(iter(results[0].scores), "bliss"))
+        ax = plotting_synergy.plot_synergy_waterfall(scored, next(iter(scored[0].scores), "bliss"))
 
     def write(path: Path) -> None:
         plotting.save(ax, path)

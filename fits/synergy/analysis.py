@@ -17,6 +17,7 @@ import numpy.typing as npt
 from fits.bootstrap import Bootstrap
 from fits.synergy import references
 from fits.synergy.batch import fit_many
+from fits.synergy.flat import flatness
 from fits.synergy.margins import PARAMETERS, Margins, bounds, curves_of, fit_margins, measured_margins
 from fits.synergy.outcome import Parameter, Score, SurfaceFit, SynergyResult
 from fits.synergy.replicates import Noise, estimate_noise, lack_of_fit, sigmas, stated_noise
@@ -77,7 +78,17 @@ def synergy(
         notes.append(f"Loewe, ZIP, MuSyC and BRAID could not be estimated: {error}.")
     if hill is not None and combination.exact and any(model not in ("bliss", "hsa") for model in models):
         notes.append(_misfit(combination, hill))
+    if not combination.counts[0, 0]:
+        assert hill is not None  # measured margins refuse such a matrix
+        notes.append(_extrapolated(combination, hill))
     spread = _noise(combination, hill or plain, noise)
+    known = hill or plain
+    assert known is not None
+    flat = flatness(combination, known, spread)
+    if flat.note:
+        notes.append(flat.note)
+    if flat.nothing:
+        return SynergyResult(combination, {}, {}, plain or hill, spread, chosen, level, 0, seed, tuple(notes))
     boot = n if spread is not None else 0
     if spread is None:
         why = (
@@ -142,6 +153,14 @@ def _misfit(data: Combination, hill: Margins) -> str:
     return (
         f"Loewe, ZIP, MuSyC and BRAID use Hill curves for the drugs alone; these miss the simulated ones by {rms:.2g} "
         "of the untreated response (root mean square)."
+    )
+
+
+def _extrapolated(data: Combination, hill: Margins) -> str:
+    level = data.full_effect + float(hill.untreated[0]) * (data.untreated - data.full_effect)
+    return (
+        f"No well is without drugs: the untreated level, to which every response is relative, was extrapolated from the "
+        f"fitted curves of the drugs alone ({level:.3g})."
     )
 
 

@@ -16,14 +16,16 @@ IntArray = npt.NDArray[np.int64]
 Model = Callable[[FloatArray, IntArray], FloatArray]
 
 MOST_ITERATIONS = 120
+REFIT_ITERATIONS = 60  # of bootstrap sets, which start at the fit; what is flat in a direction would crawl on
 SMALL = 1e-10  # relative decrease of the sum of squares at which a row is done
 STEP = 1e-6  # of the finite differences; parameters are of order one here
 LARGEST_DAMPING = 1e9
 
 
 def fit_many(
-    model: Model, start: FloatArray, data: FloatArray, lower: FloatArray, upper: FloatArray
-) -> tuple[FloatArray, FloatArray]:
+    model: Model, start: FloatArray, data: FloatArray, lower: FloatArray, upper: FloatArray,
+    most: int = MOST_ITERATIONS,
+) -> tuple[FloatArray, FloatArray]:  # fmt: skip
     """Minimise the sum of squares of every row.
 
     Args:
@@ -31,6 +33,7 @@ def fit_many(
         start: ``(n_rows, n)``.
         data: ``(n_rows, n_points)``; NaN points do not count.
         lower, upper: bounds, ``(n,)``.
+        most: iterations.
 
     Returns:
         Parameters ``(n_rows, n)`` and sums of squares ``(n_rows,)``.
@@ -47,7 +50,7 @@ def fit_many(
     cost = np.sum(r * r, axis=1)
     damping = np.full(len(x), 1e-3)
     active = rows
-    for _ in range(MOST_ITERATIONS):
+    for _ in range(most):
         if not len(active):
             break
         here, now = x[active], r[active]

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import expit
 
-from fits.synergy.batch import best_of, fit_many
+from fits.synergy.batch import REFIT_ITERATIONS, best_of, fit_many
 from fits.synergy.wells import Combination
 from kinetics.errors import InputError
 
@@ -121,7 +121,8 @@ def fit_margins(data: Combination, sets: FloatArray | None = None, near: Margins
         found, squares = x[None, :], np.array([cost])
     else:
         assert sets is not None
-        found, squares = fit_many(model, np.tile(near.parameters[0], (len(sets), 1)), sets[:, which], lower, upper)
+        begin = np.tile(near.parameters[0], (len(sets), 1))
+        found, squares = fit_many(model, begin, sets[:, which], lower, upper, REFIT_ITERATIONS)
     one, two = curves_of(data, found)
     untreated = found[:, 0]
     return Margins(untreated, one / untreated[:, None], two / untreated[:, None], found, squares)

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 FloatArray = npt.NDArray[np.float64]
 
 SIGNIFICANT = 0.05
+WHAT = (
+    "model", "drug1", "dose1", "unit1", "drug2", "dose2", "unit2", "expected", "excess", "low", "high", "p_corrected",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -193,7 +196,8 @@ class SynergyResult:
             ]  # fmt: skip
         data = self.combination
         head = {"sample": data.sample, "drug1": data.drugs[0], "drug2": data.drugs[1]}
-        return pd.DataFrame([{**head, **row} for row in rows])
+        columns = [*head, "model", "quantity", "value", "low", "high", "neutral", "p", "verdict"]
+        return pd.DataFrame([{**head, **row} for row in rows], columns=columns)
 
     def to_frame(self) -> pd.DataFrame:
         """Tidy: a row per model and combination, a unit beside every dose."""
@@ -221,6 +225,8 @@ class SynergyResult:
                     "low": np.nan, "high": np.nan, "p_corrected": np.nan,
                 }
             )  # fmt: skip
+        if not made:  # nothing was scored
+            return pd.DataFrame(columns=list(WHAT))
         return pd.concat([pd.DataFrame(part) for part in made], ignore_index=True)
 
     def to_xarray(self) -> xarray.Dataset:
@@ -230,6 +236,7 @@ class SynergyResult:
         data = self.combination
         names = [score.model for score in self.scores.values()]
         dims = ("model", "dose1", "dose2")
+        shape = (len(names), len(data.first) - 1, len(data.second) - 1)
         parts = {
             "expected": [s.expected[1:, 1:] for s in self.scores.values()],
             "excess": [s.excess for s in self.scores.values()],
@@ -238,7 +245,7 @@ class SynergyResult:
             "p_corrected": [s.p_cells for s in self.scores.values()],
         }
         return xr.Dataset(
-            {name: (dims, np.array(values)) for name, values in parts.items()},
+            {name: (dims, np.array(values).reshape(shape)) for name, values in parts.items()},
             coords={
                 "model": names,
                 "dose1": ("dose1", data.first[1:], {"units": data.units[0], "long_name": data.drugs[0]}),

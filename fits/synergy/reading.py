@@ -169,6 +169,21 @@ def _is_grid(block: list[tuple[int, list[str]]]) -> bool:
 # --- plate grids --------------------------------------------------------------------------------------------
 
 
+class _GridRow(Row):
+    """A line of a grid: its columns are counted from 1 and have their dose beside them, itself a number."""
+
+    def where(self, column: str = "") -> str:
+        return f"{self.file}, line {self.line}" + (f", column {column}" if column else "")
+
+
+def _told_apart(drugs: tuple[str, str]) -> tuple[tuple[str, str], tuple[str, ...]]:
+    """Names of two drugs; a drug with itself, as in a sham combination, becomes A and A'."""
+    one, two = drugs
+    if one != two:
+        return drugs, ()
+    return (one, f"{one}'"), (f"Both drugs are called {one}: the second is shown as {one}'.",)
+
+
 def _grid(
     blocks: list[list[tuple[int, list[str]]]], name: str, drugs: tuple[str, str] | None, response: str,
     dose_unit: str, more: dict[str, Any],
@@ -185,29 +200,31 @@ def _grid(
             f"{name}, line {blocks[0][0][0]}: the doses have no unit: write 'A (nM) \\ B (nM)' into the corner of the "
             f"grid, or pass dose_unit='nM'; got {corner!r}"
         )
+    named, notes = _told_apart(drugs or (named[0], named[1]))
     columns: tuple[list[float], list[float], list[float]] = ([], [], [])
     for block in blocks:
         line, head = block[0]
-        top = Row(name, line, {str(k): cell for k, cell in enumerate(head)})
+        top = _GridRow(name, line, {str(k + 1): cell for k, cell in enumerate(head)})
         if any(as_number(cell) is None for cell in head[1:] if cell):
             raise InputError(f"{name}, line {line}: expected the doses of {named[1]} behind the corner, got text")
-        second = [top.number(str(k)) if cell and k else None for k, cell in enumerate(head)]
+        second = [top.number(str(k + 1)) if cell and k else None for k, cell in enumerate(head)]
+        labels = [str(k + 1) + (f" ({named[1]} = {cell} {units[1]})" if cell and k else "") for k, cell in enumerate(head)]
         for line, cells in block[1:]:
-            row = Row(name, line, {f"{k + 1}": cell for k, cell in enumerate(cells)})
+            row = _GridRow(name, line, dict(zip(labels, cells, strict=False)))
             dose = row.number("1")
             if len(cells) > len(head) and any(cells[len(head) :]):
                 raise InputError(f"{name}, line {line}: {len(cells)} cells below {len(head)} doses")
             for k in range(1, min(len(cells), len(head))):
-                if not row[f"{k + 1}"]:
+                if not row[labels[k]]:
                     continue  # a hole
                 other = second[k]
                 if other is None:
-                    raise row.fault(f"{k + 1}", "there is a response, but no dose above it")
-                for column, value in zip(columns, (dose, other, row.number(f"{k + 1}")), strict=True):
+                    raise row.fault(labels[k], "there is a response, but no dose above it")
+                for column, value in zip(columns, (dose, other, row.number(labels[k])), strict=True):
                     column.append(value)
     if not columns[0]:
         raise InputError(f"{name}: the grid has no responses")
-    return from_columns(drugs or named, (units[0], units[1]), *columns, response_name=response, **more)
+    return from_columns(named, (units[0], units[1]), *columns, response_name=response, notes=notes, **more)
 
 
 # --- long tables --------------------------------------------------------------------------------------------
@@ -356,11 +373,12 @@ def _combination(
         for column, value in zip(columns, (*values, row.number(header.response)), strict=True):
             column.append(value)
     notes = (f"{left_out} wells without a response were left out.",) if left_out else ()
+    pair, same = _told_apart((key[1], key[2]))
     made = from_columns(
-        (key[1], key[2]), (units[0], units[1]), *columns, response_name=header.response, sample=key[0], notes=notes,
+        pair, (units[0], units[1]), *columns, response_name=header.response, sample=key[0], notes=same + notes,
         **more,
     )  # fmt: skip
-    return made.swapped() if order is not None and made.drugs != order else replace(made)
+    return made.swapped() if order is not None and made.drugs == order[::-1] else replace(made)
 
 
 def _unit(rows: list[Row], header: _Header, k: int, given: str) -> str:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from fits.synergy.batch import fit_many
+from fits.synergy.batch import MOST_ITERATIONS, REFIT_ITERATIONS, fit_many
 from fits.synergy.margins import FLATTEST, ROOM, STEEPEST, Margins, logs, rise
 from fits.synergy.wells import Combination
 from kinetics.errors import InputError
@@ -104,9 +104,10 @@ def _slices(doses: FloatArray, begin: FloatArray, observed: FloatArray, alone: F
     upper = np.array([ZIP_HIGHEST, np.log(positive[-1] * ROOM), np.log(STEEPEST)])
     data = observed.reshape(sets * held, count)
     start = np.repeat(alone, held, axis=0)
-    found, cost = fit_many(model, start, data, lower, upper)
+    most = MOST_ITERATIONS if sets == 1 else REFIT_ITERATIONS
+    found, cost = fit_many(model, start, data, lower, upper, most)
     # A held drug may turn a curve round or move it far: a second start from the middle, the better one counts.
     again = np.column_stack([np.nanmin(data, axis=1), np.full((len(data), 1), np.mean(np.log(positive))), start[:, 2:]])
-    other, cheaper = fit_many(model, again, data, lower, upper)
+    other, cheaper = fit_many(model, again, data, lower, upper, most)
     found = np.where((cheaper < cost)[:, None], other, found)
     return model(found, np.arange(len(found))).reshape(sets, held, count)

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from fits.synergy.batch import best_of, fit_many
+from fits.synergy.batch import REFIT_ITERATIONS, best_of, fit_many
 from fits.synergy.margins import HIGHEST, PARAMETERS, bounds, logs, starts
 from fits.synergy.wells import Combination
 
@@ -196,10 +196,10 @@ def fit_surface(
         return Fitted(full[None], null[None], np.array([full_squares]), np.array([null_squares]))
     assert sets is not None
     count = len(sets)
-    null_all, null_cost = fit_many(model, np.tile(near.null[0], (count, 1)), sets, lower, upper)
-    full_all, full_cost = fit_many(model, np.tile(near.full[0], (count, 1)), sets, full_lower, full_upper)
+    null_all, null_cost = fit_many(model, np.tile(near.null[0], (count, 1)), sets, lower, upper, REFIT_ITERATIONS)
+    full_all, full_cost = fit_many(model, np.tile(near.full[0], (count, 1)), sets, full_lower, full_upper, REFIT_ITERATIONS)
     nested = np.column_stack([null_all, surface.extra_start(null_all)])
-    other, other_cost = fit_many(model, nested, sets, full_lower, full_upper)
+    other, other_cost = fit_many(model, nested, sets, full_lower, full_upper, REFIT_ITERATIONS)
     better = other_cost < full_cost
     return Fitted(
         np.where(better[:, None], other, full_all), null_all, np.where(better, other_cost, full_cost), null_cost

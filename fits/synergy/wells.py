@@ -67,6 +67,9 @@ class Combination:
         self._check_direction()
 
     def _check_margins(self) -> None:
+        one, two = self.drugs
+        same = f"; both drugs are called {one} here, {two} is the second: name it otherwise if it is another"
+        same = same if two == f"{one}'" else ""
         for drug, own, other in (
             (self.drugs[0], self.dose1, self.dose2),
             (self.drugs[1], self.dose2, self.dose1),
@@ -76,7 +79,7 @@ class Combination:
             if not np.any((own > 0.0) & (other == 0.0)):
                 raise InputError(
                     f"no well has {drug} alone: every reference of no interaction needs each drug by itself "
-                    "(wells with the other dose 0)"
+                    f"(wells with the other dose 0){same}"
                 )
         if not np.any((self.dose1 > 0.0) & (self.dose2 > 0.0)):
             raise InputError(f"no well has both {self.drugs[0]} and {self.drugs[1]}")
