@@ -41,7 +41,12 @@ def test_one_kill(kill_test, capsys):
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("words", [(), ("--parent-only", "--seed", "1")], ids=["everything", "parent only"])
 def test_twenty_kills_of_forty_starts(kill_test, capsys, words):
-    status, told = outcome(kill_test, capsys, *words)
-    assert status == 0
-    assert told["starts"] == 40
-    assert told["kills of a running fit"] >= 15  # or it has not been tested
+    kills = 0
+    for _ in range(3):  # on a busy machine some kills come after the fit has ended and count for nothing
+        status, told = outcome(kill_test, capsys, *words)
+        assert status == 0
+        assert told["starts"] == 40
+        kills += told["kills of a running fit"]
+        if kills >= 15:
+            break
+    assert kills >= 15  # or it has not been tested
