@@ -159,8 +159,8 @@ def _misfit(data: Combination, hill: Margins) -> str:
 def _extrapolated(data: Combination, hill: Margins) -> str:
     level = data.full_effect + float(hill.untreated[0]) * (data.untreated - data.full_effect)
     return (
-        f"No well is without drugs: the untreated level, to which every response is relative, was extrapolated from the "
-        f"fitted curves of the drugs alone ({level:.3g})."
+        f"No well is without drugs: the untreated level, to which every response is relative, was extrapolated from "
+        f"the fitted curves of the drugs alone ({level:.3g})."
     )
 
 
