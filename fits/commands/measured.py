@@ -151,7 +151,7 @@ def _family(curve: ReportedCurve, args: argparse.Namespace) -> int:
     def draw() -> Any:
         from fits import plotting_curves
 
-        return plotting_curves.plot_family(found, inhibitor=args.inhibitor)
+        return plotting_curves.plot_family_with_schild(found, inhibitor=args.inhibitor)
 
     _write(args, found.to_frame(), draw)
     if args.json:
