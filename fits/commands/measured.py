@@ -184,6 +184,7 @@ def _json(
                 "status_text": r.status.value,
                 "estimates": {key: _estimate(e) for key, e in r.estimates.items()},
                 "p_flat": r.flat_p,
+                "p_lack_of_fit": None if r.misfit is None else r.misfit.p_value,
                 "sigma": r.sigma,
                 "nllh": fits.part(name).nllh,
                 "n_points": int((fits.part(name).points.arm == fits.part(name).layout.arms.index(name)).sum()),
