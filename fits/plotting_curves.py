@@ -158,7 +158,7 @@ def plot_family(
     target: str = "",
     inhibitor: str = "inhibitor",
 ) -> Axes:
-    """Curves at every dose of the inhibitor, and one mechanism's fit to all of them; by default the closest of those left.
+    """Curves at every dose of the inhibitor, and one mechanism's fit to them; by default the closest one left.
 
     The title is the verdict, and says which mechanism the lines are where the data leave several.
     """

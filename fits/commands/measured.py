@@ -58,6 +58,8 @@ def curves_command(args: argparse.Namespace) -> int:
     if args.json:
         print_json(_json(curve, fits, results, shifts))
     elif args.csv != "-":
+        for warning in fits.warnings:
+            print(one_line(f"Warning: {warning}."), end="\n\n")
         for result in results.values():
             print("\n".join(one_line(sentence) for sentence in result.sentences), end="\n\n")
         for name, reason in fits.not_fitted.items():
@@ -206,6 +208,7 @@ def _json(
             }
             for s in shifts
         ],
+        "warnings": fits.warnings,
         "notes": fits.notes,
         "versions": versions(),
     }
@@ -238,6 +241,7 @@ def _family_json(curve: ReportedCurve, found: Inhibition) -> dict[str, Any]:
             "inhibitor": schild.inhibitor,
             "log10_dose_ratio": schild.log_ratios,
         },
+        "warnings": found.warnings,
         "sentences": found.sentences,
         "versions": versions(),
     }

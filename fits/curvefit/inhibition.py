@@ -134,6 +134,7 @@ class Inhibition:
     supported: tuple[str, ...]  # what is left once larger versions that the data do not need are set aside
     schild: SchildResult | None
     notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
     reason: str = ""  # why the verdict is not that of AICc, where it is not
 
     @property
@@ -157,7 +158,8 @@ class Inhibition:
         """Verdict, ranking and tests, Schild analysis, notes."""
         schild = () if self.schild is None else self.schild.sentences
         reason = (self.reason,) if self.reason else ()
-        return (self.verdict, *reason, *self.selection.sentences(), *schild, *self.notes)
+        warned = tuple(f"Warning: {warning}." for warning in self.warnings)
+        return (self.verdict, *reason, *warned, *self.selection.sentences(), *schild, *self.notes)
 
     def __str__(self) -> str:
         return "\n".join(self.sentences)
@@ -220,7 +222,7 @@ def compare_inhibition(
         found = _schild(points, start, fits, sort, robust, level)
     elif schild:
         notes.append("no Schild analysis: the EC50 does not rise with the inhibitor as far as these data show")
-    return Inhibition(fits, selection, supported, found, (*points.notes, *notes), said)
+    return Inhibition(fits, selection, supported, found, (*points.notes, *notes), points.warnings, said)
 
 
 def _moves_right(parallel: JointFit) -> bool:

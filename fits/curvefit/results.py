@@ -442,4 +442,4 @@ def summary_sentences(results: Iterable[ArmResult], fits: CurveFits) -> tuple[st
     """All arms in words, those that were not fitted included."""
     said = [sentence for result in results for sentence in result.sentences]
     said += [f"{arm or 'the curve'} was not fitted: {reason}." for arm, reason in fits.not_fitted.items()]
-    return (*said, *fits.notes)
+    return (*said, *(f"Warning: {warning}." for warning in fits.warnings), *fits.notes)
