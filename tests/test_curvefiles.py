@@ -263,6 +263,13 @@ def test_curves_command_with_bad_requests(capsys, two_arms, words, message):
     assert (status, out) == (2, "") and message in err and err.count("\n") == 1
 
 
+def test_a_dose_column_with_its_unit_at_the_end(tmp_path):
+    file = tmp_path / "screen.csv"
+    file.write_text("drug,conc_nM,viability\nA,1,0.9\nA,10,0.5\n")
+    curve = read_curves(file, arm="drug")
+    assert curve.dose_unit == "nM" and [p.dose for p in curve.points] == [1.0, 10.0] and curve.arms == ("A",)
+
+
 def test_warnings_are_part_of_the_result(capsys, tmp_path):
     """Columns pooled by name, and axes that look swapped, in words and in JSON."""
     doses = np.geomspace(0.01, 1000.0, 6)

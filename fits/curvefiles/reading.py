@@ -23,7 +23,7 @@ from kinetics.errors import InputError, UnitError, UnknownName
 from kinetics.units import quantity
 
 ALIASES = {
-    "dose": ("dose", "conc", "concentration", "doses", "x"),
+    "dose": ("dose", "conc", "concentration", "doses", "x"),  # also with a unit at the end: conc_nM
     "response": ("response", "viability", "signal", "effect", "count", "counts", "value", "y", "mfi", "rlu"),
     "arm": ("arm", "group", "curve", "condition", "treatment"),
     "replicate": ("replicate", "rep", "repl"),
@@ -139,6 +139,8 @@ def _columns(
         meaning = explicit.get(header[place]) or explicit.get(name)
         if meaning is None:
             lowered = name.lower()
+            if lowered.rpartition("_")[0] in ALIASES["dose"] and _suffix(name):
+                lowered = lowered.rpartition("_")[0]
             meaning = next((m for m, names in ALIASES.items() if lowered in names and not chosen.get(m)), None)
             if meaning == "arm" and any(arms):
                 meaning = None
