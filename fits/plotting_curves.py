@@ -5,6 +5,7 @@ They take ``ax``, return the ``Axes`` and compute nothing but what a line needs 
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 MOST_ARMS = 7  # that colours and markers can tell apart
 LINE = 160  # doses along a line
+WIDTH = 80  # characters of a title in a line
 
 
 def _axes(ax: Axes | None) -> Axes:
@@ -156,8 +158,12 @@ def plot_family(
     target: str = "",
     inhibitor: str = "inhibitor",
 ) -> Axes:
-    """Curves at every dose of the inhibitor, and one mechanism's fit to all of them; by default the best."""
-    name = mechanism or found.selection.ranking[0]
+    """Curves at every dose of the inhibitor, and one mechanism's fit to them; by default the closest one left.
+
+    The title is the verdict, and says which mechanism the lines are where the data leave several.
+    """
+    left = found.supported or tuple(found.fits)
+    name = mechanism or min(left, key=lambda other: found.fits[other].nllh)
     fit: FamilyFit = found.fits[name]
     points = fit.points
     levels = np.unique(points.inhibitor)
@@ -173,8 +179,22 @@ def plot_family(
         lines.append(_line(label, doses, fit.predict(doses, float(level)), points, target))
         measured.append(MeasuredPoints(points.doses[rows], points.responses[rows], None, label))
     ax = _lines(ax, lines, measured)
-    ax.set_title(f"{name}", fontsize="medium")
+    said = name if mechanism else found.verdict
+    if mechanism is None and found.action is None:
+        said = f"{said} Lines: {name}."
+    ax.set_title(textwrap.fill(said, WIDTH), fontsize="small")
     return ax
+
+
+def plot_family_with_schild(found: Inhibition, *, target: str = "", inhibitor: str = "inhibitor") -> Axes:
+    """The family, and beside it the Schild plot where there is one; returns the axes of the family."""
+    from kinetics.plotting import SIZE, figure_axes
+
+    beside = found.schild is not None and bool(np.any(np.isfinite(found.schild.log_dr_minus_one)))
+    axes = figure_axes(2 if beside else 1, SIZE[0] * (2 if beside else 1), SIZE[1])
+    if beside and found.schild is not None:
+        plot_schild(found.schild, axes[1])
+    return plot_family(found, axes[0], target=target, inhibitor=inhibitor)
 
 
 def plot_schild(schild: SchildResult, ax: Axes | None = None) -> Axes:

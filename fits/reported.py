@@ -87,6 +87,7 @@ class ReportedCurve:
     source: str = ""
     notes: tuple[str, ...] = ()  # what a reader of the table had to decide
     inhibitor_unit: str = ""
+    warnings: tuple[str, ...] = ()  # what a reader has to see beside any result
 
     def __post_init__(self) -> None:
         if not self.points:

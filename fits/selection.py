@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 INDISTINCT = 2.0  # of a criterion
 UNSUPPORTED = 10.0
 SAME_FIT = 0.1  # of a negative log-likelihood
+ROUNDING = 1e-3  # of a likelihood ratio: what optimisers leave
 
 
 class Criterion(Enum):
@@ -97,10 +98,14 @@ class RatioTest:
     degrees: int
     p_value: float  # NaN where the larger model fits worse, which it cannot
     level: float
+    at_boundary: bool = False  # the p-value is that of the mixture, half of that of chi-square
 
     @property
     def sentence(self) -> str:
-        numbers = f"likelihood ratio {self.statistic:.3g}, {self.degrees} df, p = {self.p_value:.2g}"
+        halved = ", halved at a boundary" if self.at_boundary else ""
+        numbers = f"likelihood ratio {self.statistic:.3g}, {self.degrees} df, p = {self.p_value:.2g}{halved}"
+        if math.isnan(self.p_value) and self.statistic >= -ROUNDING:
+            return f"{self.large} leaves no points to estimate the noise from, so {self.small} cannot be tested in it."
         if math.isnan(self.p_value):
             return (
                 f"{self.large} contains {self.small} and yet fits worse by {-0.5 * self.statistic:.3g}, which cannot "
@@ -279,13 +284,13 @@ def _ratio_test(candidates: Mapping[str, Candidate], pair: Nested, level: float)
             f"a test at a boundary is known for one parameter; {pair.large!r} has {degrees} more than {pair.small!r}"
         )
     statistic = 2.0 * (small.nllh - large.nllh)
-    if statistic < -1e-3:  # more than optimisers leave
+    if statistic < -ROUNDING:
         p_value = math.nan
     else:
         p_value = float(chdtrc(degrees, max(statistic, 0.0)))
         if pair.at_boundary:
             p_value = 0.5 * p_value if statistic > 0.0 else 1.0
-    return RatioTest(pair.small, pair.large, statistic, degrees, p_value, level)
+    return RatioTest(pair.small, pair.large, statistic, degrees, p_value, level, pair.at_boundary)
 
 
 def _listed(names: Iterable[str], word: str = "and") -> str:

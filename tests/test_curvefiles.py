@@ -263,6 +263,30 @@ def test_curves_command_with_bad_requests(capsys, two_arms, words, message):
     assert (status, out) == (2, "") and message in err and err.count("\n") == 1
 
 
+def test_a_dose_column_with_its_unit_at_the_end(tmp_path):
+    file = tmp_path / "screen.csv"
+    file.write_text("drug,conc_nM,viability\nA,1,0.9\nA,10,0.5\n")
+    curve = read_curves(file, arm="drug")
+    assert curve.dose_unit == "nM" and [p.dose for p in curve.points] == [1.0, 10.0] and curve.arms == ("A",)
+
+
+def test_warnings_are_part_of_the_result(capsys, tmp_path):
+    """Columns pooled by name, and axes that look swapped, in words and in JSON."""
+    doses = np.geomspace(0.01, 1000.0, 6)
+    pooled = tmp_path / "pooled.csv"
+    rows = [f"{d:g},{d / (1 + d):.4f},{d / (1.1 + d):.4f},{d / (10 + d):.4f}" for d in doses]
+    pooled.write_text("dose (nM),A,A,B\n" + "\n".join(rows) + "\n")
+    said = "columns 2 and 3 are both called 'A' and were taken as replicates"
+    status, out, _ = run(capsys, "curves", pooled)
+    assert status == 0 and f"Warning: {said}." in out
+    status, out, _ = run(capsys, "curves", pooled, "--json")
+    assert json.loads(out)["warnings"] == [said]
+    swapped = tmp_path / "swapped.csv"
+    swapped.write_text("dose (nM),response\n" + "\n".join(f"{d / (1 + d):.4f},{d:g}" for d in doses) + "\n")
+    status, out, _ = run(capsys, "curves", swapped, "--json")
+    assert status == 0 and "are the axes swapped?" in json.loads(out)["warnings"][0]
+
+
 def test_help_has_an_example(capsys):
     status, out, _ = run(capsys, "curves", "--help")
     assert status == 0 and "kinetics curves viability.csv --arm drug" in out

@@ -17,6 +17,7 @@ from fits.curvefit.fitting import JointMean, bounds_for, fit_curves, fit_layout
 from fits.curvefit.forms import FORMS, form_named
 from fits.curvefit.layout import arrange
 from fits.curvefit.likelihood import CurveObjective, Noise
+from fits.curvefit.misfit import few_runs, lack_of_fit
 from fits.curvefit.points import points_of
 from fits.curvefit.results import FIXED, curve_band, describe_arm, describe_arms, flatness, summary_sentences
 from fits.information import fisher
@@ -310,6 +311,36 @@ def test_a_clear_effect_is_no_horizontal_line():
     assert flatness(fit_curves(points({"a": curve()})).part("a"), "a") < 1e-10
 
 
+def test_lack_of_fit_as_drc_has_it():
+    """modelFit of drc for ryegrass, LL.4: F = 0.2411 with 3 and 17 degrees, p = 0.8665 (recalled, and recomputed)."""
+    from scipy.stats import f as fisher_f
+
+    result = describe_arm(fit_curves(ryegrass()).part("ryegrass"), "ryegrass")
+    assert_allclose(result.misfit.p_value, fisher_f.sf(0.2411, 3, 17), atol=1e-3)
+    assert "do not follow" not in str(result)
+
+
+@pytest.mark.parametrize("plus, minus", [(3, 4), (5, 5), (1, 6)])
+def test_runs_are_those_of_all_orders(plus, minus):
+    """Against every order of the signs, counted one by one."""
+    n = plus + minus
+    orders = [[int(i in chosen) for i in range(n)] for chosen in itertools.combinations(range(n), plus)]
+    counts = [1 + sum(a != b for a, b in itertools.pairwise(order)) for order in orders]
+    for runs in range(2, plus + minus + 1):
+        assert_allclose(few_runs(runs, plus, minus), sum(c <= runs for c in counts) / len(counts), rtol=1e-12)
+
+
+def test_a_bell_does_not_follow_a_hill_curve():
+    d = np.tile(np.geomspace(0.01, 100.0, 9), 2)
+    bell = np.exp(-np.log10(d) ** 2) + 0.01 * np.random.default_rng(0).standard_normal(len(d))
+    result = describe_arm(fit_curves(points({"a": (d, bell)})).part("a"), "a")
+    assert result.misfit.p_value < 1e-6
+    if result.status is not EC50Status.FLAT:
+        assert "The points do not follow this shape" in str(result)
+    waves = np.repeat([1.0, -1.0, 1.0], 4)
+    assert lack_of_fit(np.arange(12.0), waves, np.zeros(12), 4).p_value < 0.05
+
+
 def test_bands_hold_the_curve_and_open_with_the_level():
     d, y = curve()
     part = fit_curves(points({"a": (d, y)})).part("a")
@@ -340,7 +371,7 @@ def test_a_flat_arm_has_no_ec50():
     result = describe_arms(fit_curves(points({"a": (np.tile(DOSES, 3), 2.0 + noise)})))["a"]
     assert result.status is EC50Status.FLAT
     assert math.isnan(result["ec50"].value) and math.isnan(result["hill"].value)
-    assert "A horizontal line explains the points as well" in str(result)
+    assert "A horizontal line is not rejected" in str(result)
 
 
 def test_arms_that_cannot_be_fitted_are_named_and_the_others_are_fitted():
@@ -400,7 +431,7 @@ def test_points_without_a_meaning():
 def test_swapped_axes_are_noticed():
     d, y = curve(bottom=0.1, replicates=1, doses=np.geomspace(0.01, 100.0, 9))
     fits = fit_curves(points({"a": (np.abs(y), d)}))
-    assert any("are the axes swapped?" in note for note in fits.notes)
+    assert any("are the axes swapped?" in note for note in fits.warnings)
     assert not any("swapped" in note for note in fit_curves(points({"a": (d, y)})).notes)
 
 

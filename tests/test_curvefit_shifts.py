@@ -288,6 +288,43 @@ def test_larger_mechanisms_fit_at_least_as_well(small, large, boundary):
     assert found.fits[large].nllh <= found.fits[small].nllh + (0.2 if boundary else 1e-6)
 
 
+@pytest.mark.parametrize("small, large, boundary", NESTED)
+@pytest.mark.parametrize("sigma, inhibitor", [(0.05, (0.0, 3.0, 30.0)), (1e-3, (0.0, 10.0, 1000.0))])
+def test_no_likelihood_ratio_is_negative(small, large, boundary, sigma, inhibitor):
+    """A limit at infinity is reached to rounding, also where the inhibitor is far above its constant."""
+    data = family(small, sigma=sigma, seed=2, replicates=1, inhibitor=inhibitor)
+    found = compare_inhibition(data, mechanisms=(small, large), schild=False)
+    (test,) = found.selection.tests
+    assert test.statistic >= 0.0 and 0.0 <= test.p_value <= 1.0
+
+
+def few_points():
+    """Three curves of three points at a true constant of 1, where AICc takes one more parameter for 24."""
+    a = np.tile([0.1, 1.0, 3.0], 3)
+    b = np.repeat([0.0, 1.0, 10.0], 3)
+    y = [-4.474372836575225, 16.37571816743537, 22.811001975396366, 0.22800231045073055, 7.319586861492857,
+         10.939193248125209, -1.051850316046558, 3.0266445775604454, 4.066946467859176]  # fmt: skip
+    return points({"agonist": (a, np.array(y))}, inhibitor=b)
+
+
+def test_no_inhibition_does_not_win_against_tests_that_reject_it():
+    found = compare_inhibition(few_points())
+    rejecting = [t.large for t in found.selection.tests if t.small == "none" and t.p_value < t.level]
+    assert "competitive" in rejecting and found.selection.ranking[0] == "none"
+    assert "none" not in found.supported and "competitive" in found.supported
+    assert found.verdict.startswith("These data cannot tell")
+    assert "9 points are too close to the number of parameters" in found.sentences[1]
+
+
+def test_a_halved_p_value_is_said_to_be_one():
+    tests = {(t.small, t.large): t for t in compare_inhibition(few_points()).selection.tests}
+    plain, halved = tests["competitive", "schild"], tests["competitive", "allosteric"]
+    assert plain.degrees == halved.degrees == 1
+    if halved.statistic > 0.0:
+        assert "halved at a boundary" in halved.sentence
+    assert "halved" not in plain.sentence
+
+
 def test_families_without_a_meaning():
     with pytest.raises(InputError, match="needs a dose of the inhibitor beside every point"):
         compare_inhibition(points({"a": curve()}))

@@ -58,6 +58,8 @@ def curves_command(args: argparse.Namespace) -> int:
     if args.json:
         print_json(_json(curve, fits, results, shifts))
     elif args.csv != "-":
+        for warning in fits.warnings:
+            print(one_line(f"Warning: {warning}."), end="\n\n")
         for result in results.values():
             print("\n".join(one_line(sentence) for sentence in result.sentences), end="\n\n")
         for name, reason in fits.not_fitted.items():
@@ -151,7 +153,7 @@ def _family(curve: ReportedCurve, args: argparse.Namespace) -> int:
     def draw() -> Any:
         from fits import plotting_curves
 
-        return plotting_curves.plot_family(found, inhibitor=args.inhibitor)
+        return plotting_curves.plot_family_with_schild(found, inhibitor=args.inhibitor)
 
     _write(args, found.to_frame(), draw)
     if args.json:
@@ -184,6 +186,7 @@ def _json(
                 "status_text": r.status.value,
                 "estimates": {key: _estimate(e) for key, e in r.estimates.items()},
                 "p_flat": r.flat_p,
+                "p_lack_of_fit": None if r.misfit is None else r.misfit.p_value,
                 "sigma": r.sigma,
                 "nllh": fits.part(name).nllh,
                 "n_points": int((fits.part(name).points.arm == fits.part(name).layout.arms.index(name)).sum()),
@@ -205,6 +208,7 @@ def _json(
             }
             for s in shifts
         ],
+        "warnings": fits.warnings,
         "notes": fits.notes,
         "versions": versions(),
     }
@@ -237,6 +241,7 @@ def _family_json(curve: ReportedCurve, found: Inhibition) -> dict[str, Any]:
             "inhibitor": schild.inhibitor,
             "log10_dose_ratio": schild.log_ratios,
         },
+        "warnings": found.warnings,
         "sentences": found.sentences,
         "versions": versions(),
     }

@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 from fits.curvefiles.cells import Table, read_table
 from fits.curvefiles.digitised import digitised_rows, is_digitised, is_headless
@@ -22,7 +23,7 @@ from kinetics.errors import InputError, UnitError, UnknownName
 from kinetics.units import quantity
 
 ALIASES = {
-    "dose": ("dose", "conc", "concentration", "doses", "x"),
+    "dose": ("dose", "conc", "concentration", "doses", "x"),  # also with a unit at the end: conc_nM
     "response": ("response", "viability", "signal", "effect", "count", "counts", "value", "y", "mfi", "rlu"),
     "arm": ("arm", "group", "curve", "condition", "treatment"),
     "replicate": ("replicate", "rep", "repl"),
@@ -78,7 +79,7 @@ def read_curves(
         InputError, UnitError, UnknownName: the table has no meaning; the message names file, line and column.
     """
     table = read_table(path, sheet=sheet, decimal=decimal)
-    notes = list(table.notes)
+    notes, warnings = list(table.notes), list[str]()
     units: dict[str, str] = {}
     if is_digitised(table) or is_headless(table):
         rows = digitised_rows(table, log_dose=log_dose, swap_axes=swap_axes, notes=notes)
@@ -90,7 +91,7 @@ def read_curves(
         chosen = {"dose": dose, "response": response, "inhibitor": inhibitor}
         columns = _columns(table, chosen, (arm,) if isinstance(arm, str) else tuple(arm), units, notes)
         if columns is None:
-            rows = _wide(table, units, notes, log_dose)
+            rows = _wide(table, units, notes, warnings, log_dose)
         else:
             rows = _tidy(table, columns, (arm,) if isinstance(arm, str) else tuple(arm), notes, log_dose)
     if not rows:
@@ -100,7 +101,7 @@ def read_curves(
         source=source, any_order=True,
     )  # fmt: skip
     _check_names(curve.arms, table.name)
-    return curve
+    return replace(curve, warnings=tuple(warnings))
 
 
 def _check_names(arms: Sequence[str], name: str) -> None:
@@ -138,6 +139,8 @@ def _columns(
         meaning = explicit.get(header[place]) or explicit.get(name)
         if meaning is None:
             lowered = name.lower()
+            if lowered.rpartition("_")[0] in ALIASES["dose"] and _suffix(name):
+                lowered = lowered.rpartition("_")[0]
             meaning = next((m for m, names in ALIASES.items() if lowered in names and not chosen.get(m)), None)
             if meaning == "arm" and any(arms):
                 meaning = None
@@ -197,7 +200,7 @@ def _tidy(table: Table, columns: dict[int, str], arms: Sequence[str], notes: lis
         row = Row(table.name, line, cells)
         rows.append(_from_log(row) if log_dose else row)
     if empty:
-        notes.append(f"{empty} rows without a response were left out")
+        notes.append(f"{empty} {'row' if empty == 1 else 'rows'} without a response left out")
     if "replicate" not in columns.values():
         notes.append("there is no column 'replicate': rows of equal dose count as replicates")
     return rows
@@ -214,7 +217,9 @@ def _from_log(row: Row) -> Row:
 # --- wide -----------------------------------------------------------------------------------------------------
 
 
-def _wide(table: Table, units: dict[str, str], notes: list[str], log_dose: bool) -> list[Row]:
+def _wide(
+    table: Table, units: dict[str, str], notes: list[str], warnings: list[str], log_dose: bool
+) -> list[Row]:  # fmt: skip
     """A table with doses in the first column and arms or replicates in the others."""
     header, line = table.rows[0], table.lines[0]
     width = max(len(row) for row in table.rows)
@@ -236,6 +241,7 @@ def _wide(table: Table, units: dict[str, str], notes: list[str], log_dose: bool)
     if logs and not log_dose:
         notes.append(f"column {header[0]!r} was read as log10 of the dose")
     places = _arms_of(table, header, width, units, notes)
+    warnings += _pooled(header)
     rows, empty = [], 0
     for line, record in zip(table.lines[1:], table.rows[1:], strict=True):
         if not record[0]:
@@ -253,11 +259,23 @@ def _wide(table: Table, units: dict[str, str], notes: list[str], log_dose: bool)
             row = Row(table.name, line, cells)
             rows.append(_from_log(row) if logs else row)
     if empty:
-        notes.append(f"{empty} empty cells were left out")
+        notes.append(f"{empty} empty {'cell was' if empty == 1 else 'cells were'} left out")
     order = {arm: rank for rank, (arm, *_) in enumerate(places.values())}
     rows.sort(key=lambda row: order[row.cells["arm"]])  # arms as the columns have them, whichever has the first number
     notes.append(f"a wide table: {len({a for a, *_ in places.values()})} arms in {len(places)} columns of responses")
     return rows
+
+
+def _pooled(header: tuple[str, ...]) -> list[str]:
+    """Columns that are replicates only because they have one name; a slip in a name would look the same."""
+    said = []
+    for name in dict.fromkeys(cell for cell in header[1:] if cell):
+        places = [str(place) for place, cell in enumerate(header, start=1) if cell == name and place > 1]
+        if len(places) > 1:
+            whole = "both" if len(places) == 2 else "all"
+            shown = f"{', '.join(places[:-1])} and {places[-1]}"
+            said.append(f"columns {shown} are {whole} called {name!r} and were taken as replicates")
+    return said
 
 
 def _without_unit(cell: str) -> str:

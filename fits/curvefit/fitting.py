@@ -85,6 +85,7 @@ class CurveFits:
     parts: tuple[JointFit, ...]
     not_fitted: Mapping[str, str] = field(default_factory=dict)  # by arm: why
     notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @property
     def arms(self) -> tuple[str, ...]:
@@ -138,8 +139,8 @@ def fit_curves(
     points = curve if isinstance(curve, Points) else points_of(curve, controls=controls)
     sort, notes = _noise(points, noise)
     notes = [*points.notes, *notes]
-    if warning := check_axes(points):
-        notes.append(warning)
+    warning = check_axes(points)
+    warnings = tuple(dict.fromkeys([*points.warnings, *([warning] if warning else [])]))
     apart = arrange(shape, points.arms, together, held)
     reasons = {
         arm: reason
@@ -163,7 +164,7 @@ def fit_curves(
     if not parts:
         shown = "; ".join(f"{arm or 'the curve'}: {reason}" for arm, reason in list(reasons.items())[:5])
         raise InputError(f"no arm can be fitted: {shown}")
-    return CurveFits(shape, tuple(parts), reasons, tuple(notes))
+    return CurveFits(shape, tuple(parts), reasons, tuple(notes), warnings)
 
 
 def _own(layout: Layout, arm: int) -> int:

@@ -31,17 +31,20 @@ from fits.curvefit.points import Points, points_of
 from fits.curvefit.results import Estimate, ratio_p_value
 from fits.profiles import profile
 from fits.reported import ReportedCurve
-from fits.selection import Candidate, Criterion, RatioTest, Selection
+from fits.selection import INDISTINCT, ROUNDING, Candidate, Criterion, RatioTest, Selection
 from kinetics.errors import InputError, UnitError, UnknownName
 from kinetics.units import factor
 
 if TYPE_CHECKING:
     import pandas as pd
 
-LOG_TAU = (-2.0, 4.0)
-LOG_ALPHA = (-4.0, 4.0)
+ENDLESS = 10.0  # decades that stand for infinity, so that a larger mechanism holds the one at its boundary
+LOG_TAU = (-2.0, ENDLESS)
+LOG_ALPHA = 4.0  # the highest; the lowest stands for 0 and depends on the doses
 SCHILD_SLOPES = (0.2, 5.0)
 KEPT = 5  # grid points from which a search starts
+BASE = ("bottom", "top", "log_ec50", "log_hill")  # of the curve without inhibitor
+SPARSE = 3.0  # points per parameter: below, AICc's correction outweighs what a test can show
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,6 +134,8 @@ class Inhibition:
     supported: tuple[str, ...]  # what is left once larger versions that the data do not need are set aside
     schild: SchildResult | None
     notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    reason: str = ""  # why the verdict is not that of AICc, where it is not
 
     @property
     def action(self) -> Action | None:
@@ -152,7 +157,9 @@ class Inhibition:
     def sentences(self) -> tuple[str, ...]:
         """Verdict, ranking and tests, Schild analysis, notes."""
         schild = () if self.schild is None else self.schild.sentences
-        return (self.verdict, *self.selection.sentences(), *schild, *self.notes)
+        reason = (self.reason,) if self.reason else ()
+        warned = tuple(f"Warning: {warning}." for warning in self.warnings)
+        return (self.verdict, *reason, *warned, *self.selection.sentences(), *schild, *self.notes)
 
     def __str__(self) -> str:
         return "\n".join(self.sentences)
@@ -210,11 +217,12 @@ def compare_inhibition(
     shared = _overlaps(fits, 1.0 - level)
     selection = replace(selection, tests=(*tests, *shared.values()))
     supported, found = _supported(selection, shared), None
+    supported, said = _not_none(selection, supported)
     if schild and "none" not in supported and _moves_right(start):
         found = _schild(points, start, fits, sort, robust, level)
     elif schild:
         notes.append("no Schild analysis: the EC50 does not rise with the inhibitor as far as these data show")
-    return Inhibition(fits, selection, supported, found, (*points.notes, *notes))
+    return Inhibition(fits, selection, supported, found, (*points.notes, *notes), points.warnings, said)
 
 
 def _moves_right(parallel: JointFit) -> bool:
@@ -283,22 +291,28 @@ def fit_family(
 
 def _from_smaller(fit: FamilyFit, family: Family, objective: CurveObjective) -> list[FloatArray]:
     """A nested fit as a start of a larger one, so that the larger is never worse for want of a start."""
-    far = {name: high for name, high in zip(objective.names, objective.upper, strict=True)}
+    far = dict(zip(objective.names, objective.upper.tolist(), strict=True))
+    near = dict(zip(objective.names, objective.lower.tolist(), strict=True))
     own = dict(zip(fit.family.parameters, fit.theta, strict=True))
     edges: dict[tuple[str, str], dict[str, float]] = {
+        ("none", "competitive"): far, ("none", "uncompetitive"): far, ("none", "noncompetitive"): far,
+        ("none", "mixed"): far, ("none", "schild"): {**far, "log_schild_slope": 0.0},
+        ("none", "allosteric"): {**far, "log_alpha": 0.0},
+        ("none", "receptor loss"): {**far, "log_ka": own.get("log_ec50", 0.0) + LOG_TAU[1]},
         ("competitive", "mixed"): {"log_kc": own.get("log_kb", 0.0), "log_ku": far.get("log_ku", 0.0)},
         ("uncompetitive", "mixed"): {"log_ku": own.get("log_ku", 0.0), "log_kc": far.get("log_kc", 0.0)},
         ("noncompetitive", "mixed"): {"log_kc": own.get("log_kb", 0.0), "log_ku": own.get("log_kb", 0.0)},
-        ("competitive", "allosteric"): {"log_alpha": LOG_ALPHA[0]},
+        ("competitive", "allosteric"): {"log_alpha": near.get("log_alpha", 0.0)},
         ("competitive", "schild"): {"log_schild_slope": 0.0},
         ("competitive", "receptor loss"): {
-            "log_tau": 3.0, "log_ka": own.get("log_ec50", 0.0) + 3.0
+            "log_tau": LOG_TAU[1], "log_ka": own.get("log_ec50", 0.0) + LOG_TAU[1]
         },
     }  # fmt: skip
     edge = edges.get((fit.family.name, family.name))
     if edge is None:
         return []
-    values = [edge.get(name, own.get(name, 0.0)) for name in family.parameters]
+    values = [own[name] if name in own and name in BASE else edge.get(name, own.get(name, 0.0))
+              for name in family.parameters]  # fmt: skip
     return [np.append(values, fit.x[len(fit.family.parameters) :])]
 
 
@@ -306,10 +320,10 @@ def _bounds(points: Points, family: Family) -> tuple[FloatArray, FloatArray]:
     layout = arrange(FORMS["4pl"], ("",))
     low, high = (side.tolist() for side in curve_bounds(points, layout))
     positive = points.inhibitor[points.inhibitor > 0.0]
-    k = (math.log10(float(positive.min())) - BEYOND, math.log10(float(positive.max())) + BEYOND)
+    k = (math.log10(float(positive.min())) - BEYOND, math.log10(float(positive.max())) + ENDLESS)
     edges = {
         "log_ka": (low[2], high[2] + LOG_TAU[1]),
-        "log_tau": LOG_TAU, "log_alpha": LOG_ALPHA,
+        "log_tau": LOG_TAU, "log_alpha": (k[0] - k[1], LOG_ALPHA),
         "log_schild_slope": (math.log(SCHILD_SLOPES[0]), math.log(SCHILD_SLOPES[1])),
         "log_hill": (math.log(SLOPES[0]), math.log(SLOPES[1])),
         "bottom": (low[0], high[0]), "top": (low[1], high[1]), "log_ec50": (low[2], high[2]),
@@ -332,11 +346,17 @@ def _grid(points: Points, name: str) -> tuple[float, ...]:
 
 def _test(small: FamilyFit, large: FamilyFit, boundary: bool, level: float) -> RatioTest:
     gain = small.nllh - large.nllh
+    if abs(2.0 * gain) < ROUNDING:
+        gain = max(gain, 0.0)
     degrees = len(large.family.parameters) - len(small.family.parameters)
     p = ratio_p_value(large.objective, gain, degrees)
     if boundary and degrees == 1:  # half of the time the best fit lies on the boundary: Self and Liang (1987)
         p = 0.5 * p if gain > 0.0 else 1.0
-    return RatioTest(small.family.name, large.family.name, 2.0 * gain, degrees, p, level)
+    if gain < 0.0:  # which cannot be: the search of the larger one has not come to its end
+        p = math.nan
+    return RatioTest(
+        small.family.name, large.family.name, 2.0 * gain, degrees, p, level, boundary and degrees == 1 and gain > 0.0
+    )
 
 
 def _overlaps(fits: Mapping[str, FamilyFit], level: float) -> dict[tuple[str, str], RatioTest]:
@@ -352,7 +372,7 @@ def _overlaps(fits: Mapping[str, FamilyFit], level: float) -> dict[tuple[str, st
         at = dict(zip(objective.names, held.x, strict=True))
         if best.family.name == "mixed" and not at["log_kc"] < at["log_ku"]:  # 1 + tau = K_u / K_c
             continue
-        gain = held.value - best.nllh
+        gain = max(held.value - best.nllh, 0.0)
         names = best.family.name, other.family.name
         small = f"the curves that {names[0]} and {names[1]} share"
         found[names] = RatioTest(small, names[0], 2.0 * gain, 1, ratio_p_value(objective, gain, 1), level)
@@ -369,6 +389,33 @@ def _supported(selection: Selection, shared: Mapping[tuple[str, str], RatioTest]
         if best in left and other not in selection.indistinct and not test.p_value < test.level:
             left.append(other)
     return tuple(left)
+
+
+def _not_none(selection: Selection, supported: tuple[str, ...]) -> tuple[tuple[str, ...], str]:
+    """What is left where a test rejects that there is no inhibition although AICc keeps it, and why.
+
+    With few points AICc's correction of one parameter more can exceed any likelihood ratio that a test would take for
+    chance; "none" then wins by its size alone.  The mechanisms whose tests reject it remain.
+    """
+    tests = [test for test in selection.tests if test.small == "none" and test.p_value < test.level]
+    if "none" not in supported or not tests:
+        return supported, ""
+    left = list(dict.fromkeys([*(name for name in supported if name != "none"), *(test.large for test in tests)]))
+    for test in selection.tests:
+        if test.large in left and test.small in left and not test.p_value < test.level:
+            left.remove(test.large)
+    chosen = [selection.candidates[name] for name in left]
+    n, k = chosen[0].n_data, max(candidate.n_parameters for candidate in chosen)
+    lowest = min(tests, key=lambda test: test.p_value)
+    said = f"That there is no inhibition is rejected (by {lowest.large}, p = {lowest.p_value:.2g})"
+    if n < SPARSE * k:
+        return tuple(left), (
+            f"{said}; {n} points are too close to the number of parameters ({k}, noise included) for the ranking by "
+            "AICc."
+        )
+    best = min(candidate.aicc for candidate in chosen)
+    near = tuple(name for name in left if selection.candidates[name].aicc - best < INDISTINCT)
+    return near, f"{said}, although AICc does not set it apart."
 
 
 def _schild(

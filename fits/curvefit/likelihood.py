@@ -158,7 +158,7 @@ class CurveObjective:
         f, jacobian = self.mean(vector[:p])
         if not np.all(np.isfinite(f)):
             return Evaluation(math.inf, failure="the curve is not finite")
-        size, log_slope = self._size(f)
+        size, log_slope = self.size(f)
         w = (self.responses - f) / size  # (n,), residuals in units of sigma
         by_f = -1.0 / size - w * log_slope  # dw/df
         constant = float(np.sum(np.log(size)))
@@ -181,7 +181,7 @@ class CurveObjective:
             information = information + 2.0 * moved.T @ moved
         return Evaluation(value, gradient, hessian=information)
 
-    def _size(self, f: FloatArray) -> tuple[FloatArray, FloatArray]:
+    def size(self, f: FloatArray) -> tuple[FloatArray, FloatArray]:
         """The standard deviation in units of sigma, and the derivative of its logarithm by the response."""
         if self.noise is Noise.CONSTANT:
             return np.ones_like(f), np.zeros_like(f)
@@ -219,11 +219,11 @@ class CurveObjective:
         if self.free_sigma:
             return float(math.exp(x[-1]))
         f, _ = self.mean(np.asarray(x)[: len(self.curve_names)])
-        w = (self.responses - f) / self._size(f)[0]
+        w = (self.responses - f) / self.size(f)[0]
         return math.sqrt(float(w @ w) / max(self.residual_degrees, 1))
 
     def deviations(self, f: FloatArray, sigma: float) -> FloatArray:
         """Standard deviations of measurements around responses ``f``, ``(m,)``; for points not among the data."""
         if self.noise is Noise.STATED:
             return np.full(len(f), float(np.median(self.errors)))
-        return sigma * self._size(f)[0]
+        return sigma * self.size(f)[0]

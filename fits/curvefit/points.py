@@ -31,6 +31,7 @@ class Points:
     response_unit: str = ""
     inhibitor_unit: str = ""
     notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()  # what belongs to every result of these points
 
     def __post_init__(self) -> None:
         lengths = {len(a) for a in (self.doses, self.responses, self.errors, self.arm, self.inhibitor)}
@@ -122,6 +123,8 @@ def points_of(curve: ReportedCurve, *, controls: str = "", arms: Sequence[str] |
         np.array([p.inhibitor for p in kept], dtype=float),
         curve.dose_unit, curve.response_unit, curve.inhibitor_unit, tuple(notes),
     )  # fmt: skip
+    swapped = check_axes(made)
+    made = replace(made, warnings=(*curve.warnings, *([swapped] if swapped else [])))
     return made if arms is None else made.of(arms)
 
 

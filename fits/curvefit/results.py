@@ -20,6 +20,7 @@ from fits.curvefit import quantities
 from fits.curvefit.fitting import EVALUATIONS, CurveFits, JointFit
 from fits.curvefit.forms import FloatArray
 from fits.curvefit.likelihood import CurveObjective, Noise
+from fits.curvefit.misfit import LackOfFit, lack_of_fit
 from fits.profiles import Profile, profile, profile_quantity
 from kinetics.curves import EC50Status
 from kinetics.errors import InputError, SimulationError
@@ -51,6 +52,9 @@ class Estimate:
 
     def __str__(self) -> str:
         unit = f" {self.unit}" if self.unit else ""
+        if math.isnan(self.value) and (self.lower is None) != (self.upper is None):  # a bound is all there is
+            bound = f"above {self.lower:.4g}" if self.lower is not None else f"below {self.upper:.4g}"
+            return f"{self.name} {bound}{unit}" + "".join(f"; {word}" for word in self.words)
         shown = "not estimated" if math.isnan(self.value) else f"{self.value:.4g}{unit}"
         if self.lower is None and self.upper is None and (math.isnan(self.value) or FIXED in self.words):
             ends = ""
@@ -76,6 +80,7 @@ class ArmResult:
     dose_unit: str
     response_unit: str
     notes: tuple[str, ...] = field(default_factory=tuple)
+    misfit: LackOfFit | None = None
 
     def __getitem__(self, name: str) -> Estimate:
         return self.estimates[name]
@@ -130,8 +135,8 @@ def describe_arm(fit: JointFit, arm: str, *, level: float = 0.95, lc: float | No
     flat = status is EC50Status.FLAT
     if flat:
         notes.append(
-            f"A horizontal line explains the points as well (p = {flat_p:.2g}): a dose effect is not shown, and EC50, "
-            "Hill slope and absolute EC50 are not estimated."
+            f"A horizontal line is not rejected (p = {flat_p:.2g}, {len(own)} points): a dose effect is not shown, and "
+            "EC50, Hill slope and absolute EC50 are not estimated."
         )
     if "gap" in form.parameters:
         found["ec50_2"] = _second(fit, arm, asked, flat)
@@ -159,10 +164,15 @@ def describe_arm(fit: JointFit, arm: str, *, level: float = 0.95, lc: float | No
             if flat
             else _absolute(fit, arm, fraction, asked, lowest, highest)
         )
+    if "lc50" in found and not np.any(own.doses == 0.0):
+        notes.append("There is no point at dose 0: the fitted bottom stands for the response there in lc50.")
+    misfit = _misfit(fit, arm)
+    if not flat and misfit is not None and misfit.p_value < FLAT_LEVEL:
+        notes.append(misfit.sentence)
     if fit.optima < 2 <= fit.searches:
         notes.append(f"Only one of {fit.searches} searches ended in this optimum: look at the curve.")
     return ArmResult(
-        arm, status, found, flat_p, fit.sigma, level, lowest, highest, unit, response, tuple(notes)
+        arm, status, found, flat_p, fit.sigma, level, lowest, highest, unit, response, tuple(notes), misfit
     )  # fmt: skip
 
 
@@ -360,11 +370,24 @@ class _Level:
         return f, jacobian
 
 
+def _misfit(fit: JointFit, arm: str) -> LackOfFit | None:
+    """The test of one arm's shape, in units of sigma; none with stated errors, which replicates need not share."""
+    own, fitted = fit.points.of([arm]), fit.predict(arm, fit.points.of([arm]).doses)
+    if fit.objective.noise is Noise.STATED:
+        return None
+    size = fit.objective.size(fitted)[0]  # of one value where doses are equal
+    return lack_of_fit(own.doses, own.responses / size, fitted / size, own_parameters(fit, arm))
+
+
+def own_parameters(fit: JointFit, arm: str) -> int:
+    """How many of the estimated parameters no other arm shares."""
+    used = np.any(fit.layout.matrix != 0.0, axis=1)
+    return int(np.sum(used[fit.layout.arms.index(arm)] & (used.sum(axis=0) == 1)))
+
+
 def flatness(fit: JointFit, arm: str) -> float:
     """The p-value of a horizontal line for one arm against its curve; 0 where the arm has too little to itself."""
-    number = fit.layout.arms.index(arm)
-    used = np.any(fit.layout.matrix != 0.0, axis=1)
-    own = int(np.sum(used[number] & (used.sum(axis=0) == 1)))
+    number, own = fit.layout.arms.index(arm), own_parameters(fit, arm)
     if own < 2:
         return 0.0
     old = fit.objective
@@ -419,4 +442,4 @@ def summary_sentences(results: Iterable[ArmResult], fits: CurveFits) -> tuple[st
     """All arms in words, those that were not fitted included."""
     said = [sentence for result in results for sentence in result.sentences]
     said += [f"{arm or 'the curve'} was not fitted: {reason}." for arm, reason in fits.not_fitted.items()]
-    return (*said, *fits.notes)
+    return (*said, *(f"Warning: {warning}." for warning in fits.warnings), *fits.notes)
