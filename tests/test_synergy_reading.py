@@ -112,7 +112,11 @@ HEAD = "drug1,dose1 (nM),drug2,dose2 (nM),viability"
             InputError, "expected the unit of the dose, as 'nM', got an empty cell",
         ),
         ("X \\ Y,0,10\n0,1,0.7\n1,0.8,0.5\n", UnitError, "into the corner of the grid"),
-        ("X (nM) \\ Y (nM),0,10\n0,1,0.7\n1,0.8,dead\n", InputError, r"line 3, column 3 \(Y = 10 nM\): expected a number, got 'dead'"),
+        (
+            "X (nM) \\ Y (nM),0,10\n0,1,0.7\n1,0.8,dead\n",
+            InputError,
+            r"line 3, column 3 \(Y = 10 nM\): expected a number, got 'dead'",
+        ),
         ("X (nM) \\ Y (nM),0,10\n0,1,0.7\n1,0.8,0.5,0.3\n", InputError, "4 cells below 3 doses"),
         ("X (nM) \\ Y (nM),0,10\n0,1,0.7\n-1,0.8,0.5\n", InputError, "a dose of X must be finite and not negative"),
     ],

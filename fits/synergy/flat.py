@@ -50,7 +50,8 @@ class Flatness:
         flat = [k for k in (0, 1) if self.alone[k] >= FLAT]
         if len(flat) == 2:
             return (
-                f"Neither {one} nor {two} alone can be told from a flat response (F tests; {values}), combinations can: "
+                f"Neither {one} nor {two} alone can be told from a flat response (F tests; {values}), "
+                "combinations can: "
                 "the excess is what they do beyond untreated wells."
             )
         if flat:

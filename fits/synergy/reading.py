@@ -208,7 +208,8 @@ def _grid(
         if any(as_number(cell) is None for cell in head[1:] if cell):
             raise InputError(f"{name}, line {line}: expected the doses of {named[1]} behind the corner, got text")
         second = [top.number(str(k + 1)) if cell and k else None for k, cell in enumerate(head)]
-        labels = [str(k + 1) + (f" ({named[1]} = {cell} {units[1]})" if cell and k else "") for k, cell in enumerate(head)]
+        spots = (f" ({named[1]} = {cell} {units[1]})" if cell and k else "" for k, cell in enumerate(head))
+        labels = [f"{k + 1}{words}" for k, words in enumerate(spots)]
         for line, cells in block[1:]:
             row = _GridRow(name, line, dict(zip(labels, cells, strict=False)))
             dose = row.number("1")

@@ -197,7 +197,8 @@ def fit_surface(
     assert sets is not None
     count = len(sets)
     null_all, null_cost = fit_many(model, np.tile(near.null[0], (count, 1)), sets, lower, upper, REFIT_ITERATIONS)
-    full_all, full_cost = fit_many(model, np.tile(near.full[0], (count, 1)), sets, full_lower, full_upper, REFIT_ITERATIONS)
+    begins = np.tile(near.full[0], (count, 1))
+    full_all, full_cost = fit_many(model, begins, sets, full_lower, full_upper, REFIT_ITERATIONS)
     nested = np.column_stack([null_all, surface.extra_start(null_all)])
     other, other_cost = fit_many(model, nested, sets, full_lower, full_upper, REFIT_ITERATIONS)
     better = other_cost < full_cost
