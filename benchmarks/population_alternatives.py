@@ -50,7 +50,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             candidates[title] = Candidate(value, len(x), objective.curves.wells)
             values[title] = objective.parameters.plain(x)
             shown = ", ".join(f"{name} {number:.3g}" for name, number in values[title].items())
-            print(f"{title}: minus log likelihood {value:.2f}, {len(x)} parameters: {shown}", file=sys.stderr, flush=True)
+            said = f"{title}: minus log likelihood {value:.2f}, {len(x)} parameters: {shown}"
+            print(said, file=sys.stderr, flush=True)
     except KineticsError as error:
         print(f"population_alternatives: {error}", file=sys.stderr)
         return 2
