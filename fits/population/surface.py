@@ -94,4 +94,4 @@ class Surface:
         from scipy.interpolate import CubicSpline
 
         spline: Any = CubicSpline(self.nodes, at_nodes, axis=-1)
-        return np.maximum(np.asarray(spline(grid), dtype=float), 0.0)
+        return np.asarray(np.maximum(spline(grid), 0.0), dtype=float)
