@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from fits.population.calibration import read_calibrated
-from fits.population.prediction import Coverage, Predicted, Predictor, given_dose, raw_spread
+from fits.population.prediction import SETS, Coverage, Predicted, Predictor, given_dose, raw_spread
 from fits.population.tables import Well, read_wells
 from fits.population.validation import FOLDS, cross_validate
 from kinetics.errors import KineticsError
@@ -51,6 +51,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--cross-validate", action="store_true", help="on the samples of the calibration instead")
     parser.add_argument("--folds", type=int, default=FOLDS, help=f"of the cross-validation ({FOLDS})")
     parser.add_argument("--seed", type=int, default=0, help="of draws and folds (0)")
+    parser.add_argument(
+        "--sets", type=int, default=SETS, help=f"draws of the shared parameters; 1: as if they were known ({SETS})"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON instead of text")
     return parser
 
@@ -63,7 +66,7 @@ def _predicted(args: argparse.Namespace) -> dict[str, Any]:
     reading = read_wells(args.file, tuple(problem.species))
     for note in reading.notes:
         say(f"note: {note}")
-    predictor = Predictor(problem, found, {(well.drug, well.dose) for well in reading.wells}, seed=args.seed)
+    predictor = Predictor(problem, found, {(w.drug, w.dose) for w in reading.wells}, seed=args.seed, sets=args.sets)
     groups = {"never seen": [s for s in reading.samples if s not in problem.samples]}
     groups["of the calibration (no test of it)"] = [s for s in reading.samples if s in problem.samples]
     document: dict[str, Any] = {"calibration": dict(found.fingerprint), "groups": {}}
@@ -117,8 +120,8 @@ def _validated(args: argparse.Namespace) -> dict[str, Any]:
     def progress(text: str) -> None:
         print(f"predict_samples: {text}", file=sys.stderr, flush=True)
 
-    result = cross_validate(problem, found, folds=args.folds, seed=args.seed, say=progress)
-    predictor = Predictor(problem, found, {(well.drug, well.dose) for well in problem.wells}, seed=args.seed)
+    result = cross_validate(problem, found, folds=args.folds, seed=args.seed, sets=args.sets, say=progress)
+    predictor = Predictor(problem, found, {(w.drug, w.dose) for w in problem.wells}, seed=args.seed, sets=args.sets)
     own = Coverage.of(predictor.bands(problem.wells))
     inside = f"{own.inside} of {own.wells} points inside the 90 % band ({own.share:.1%})"
     say(f"in-sample: {inside}, mean width {own.width:.3f}")

@@ -27,7 +27,7 @@ def add(command: Command) -> None:
     )  # fmt: skip
     _problem(fit)
     fit.add_argument(
-        "--starts", type=int, default=None, metavar="N", help="how many starts there shall be (10; 3 over samples)"
+        "--starts", type=int, default=None, metavar="N", help="how many starts there shall be (10; 5 over samples)"
     )
     fit.add_argument("--seed", type=int, default=0, metavar="N", help="start i depends on the seed and i alone (0)")
     fit.add_argument(

@@ -42,7 +42,7 @@ def close(value, row):
     return value == pytest.approx(row["value"], rel=row.get("tolerance", 0.0), abs=row.get("absolute", 0.0))
 
 
-OVER_SAMPLES = [name for name in bundled_problems() if has_random_effects(FOLDER.parent / name / "problem.yaml")]
+OVER_SAMPLES = [name for name in bundled_problems() if has_random_effects(name)]
 
 
 @pytest.mark.parametrize("name", OVER_SAMPLES)

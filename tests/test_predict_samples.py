@@ -223,14 +223,14 @@ def test_the_script_prints_what_was_asked_for(tmp_path):
         for s in (1, 2) for drug in DRUGS for dose in (1.0, 10.0, 100.0, 1000.0, 10000.0) for r in (1, 2)
     ]  # fmt: skip
     path = table(tmp_path, *rows, ROW.replace("T-X-01", "T-HR-08").replace("10.0", "10"))
-    done = run(path)
+    done = run(path, "--sets", 3)
     assert done.returncode == 0, done.stderr
     assert "2 samples never seen: T-X-01, T-X-02" in done.stdout
     assert "1 samples of the calibration (no test of it): T-HR-08" in done.stdout
     for drug in DRUGS:
         assert f"{drug}: " in done.stdout and "of 20 points inside the 90 % band" in done.stdout
     assert "raw 90 % spread of the training samples" in done.stdout
-    found = json.loads(run(path, "--json").stdout)["groups"]["never seen"]
+    found = json.loads(run(path, "--json", "--sets", 3).stdout)["groups"]["never seen"]
     assert found["drugs"]["dexamethasone"]["points"] == 20
     assert found["given"]["mean_width_there"] < found["given"]["raw_spread_there"]
 
