@@ -89,7 +89,8 @@ def page(reproduction: Reproduction) -> str:
 <p>The claims are about the bundled parameter values; on this page nothing is fitted for them, except a scale and
 an offset for the measured points. The criterion of each claim is printed beside what was found, and how the answer
 came about, as the ledger of claims declares it: <em>emergent</em> means that some parameter set in the declared
-ranges would break the claim, <em>by construction</em> that none would, <em>input</em> that a parameter was set from this very observation.
+ranges would break the claim, <em>by construction</em> that none would, <em>input</em> that a parameter was set from
+this very observation.
 Where each parameter value comes from is printed by <code>kinetics show</code>.</p>"""
     title = "What the models say about the papers"
     return shared.document(GENERATOR, title, reproduction.summary, above, links, "".join(sections))
