@@ -9,6 +9,7 @@ rejects nothing, and what one sample is does not depend on how many there are.
 
 from __future__ import annotations
 
+import abc
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -41,7 +42,7 @@ class Distribution(Protocol):
 
 
 @dataclass(frozen=True)
-class _One:
+class _One(abc.ABC):
     """One random number, one quantity: that under whose name the distribution stands."""
 
     @property
@@ -54,9 +55,9 @@ class _One:
     def values(self, name: str, uniforms: Sequence[float]) -> dict[str, float]:
         return {name: self.quantile(float(uniforms[0]))}
 
+    @abc.abstractmethod
     def quantile(self, share: float) -> float:
         """The value below which this share of the draws lies."""
-        raise NotImplementedError  # of this base alone
 
 
 def _finite(what: str, **numbers: float) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from kinetics.errors import InputError, UnsupportedModel
 from kinetics.expression import Expression, Number
@@ -123,8 +124,8 @@ def _reached(time: float) -> str:
     return f'<math xmlns="{MATHML}"><apply><geq/>{clock}<cn> {time!r} </cn></apply></math>'
 
 
-def _ast(libsbml: object, math_text: str) -> object:
-    found = libsbml.readMathMLFromString(math_text)  # type: ignore[attr-defined]
+def _ast(libsbml: Any, math_text: str) -> Any:
+    found = libsbml.readMathMLFromString(math_text)
     if found is None:
         raise InputError(f"libSBML does not read this formula: {math_text[:200]}")
     return found

@@ -14,6 +14,7 @@ import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 from xml.etree import ElementTree
 
 import numpy as np
@@ -233,7 +234,7 @@ def _with_dose_parameter(
     parameter = document.getModel().createParameter()
     parameter.setId(name)
     parameter.setConstant(True)
-    parameter.setValue(float(dose))  # type: ignore[arg-type]
+    parameter.setValue(cast(float, dose))  # the doses of a protocol are quantities, which resolve to numbers
     if model.entity(target).kind == "parameter":
         parameter.setUnits(document.getModel().getParameter(target).getUnits())
     return str(libsbml_module().writeSBMLToString(document))

@@ -61,7 +61,10 @@ def _rates(s: dict[str, float], p: dict[str, float]) -> dict[str, float]:
     akt_0 = p["a0"] + p["aAJ"] * jak_0 + p["aAR"] * erk_0
     akt_0 /= 1 + akt_0
     gsk3_0 = 1 / (1 + p["gA"] * akt_0 + p["gE"] * erk_0)
-    mix = lambda now, parental, switch: switch * now + (1 - switch) * parental  # noqa: E731
+
+    def mix(now, parental, switch):
+        return switch * now + (1 - switch) * parental
+
     stat5_bcl2, erk_bcl2, akt_bcl2 = (
         mix(now, parental, p["arm_BCL2"]) for now, parental in ((stat5, jak_0), (erk, erk_0), (akt, akt_0))
     )

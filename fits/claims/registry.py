@@ -36,6 +36,6 @@ def answers(claim: str) -> Callable[[Check], Check]:
 
 def checks() -> Mapping[str, Check]:
     """All checks by claim."""
-    from fits.claims import cohorts, controls, homeostasis, imatinib, joined, steroid  # noqa: F401  they register
+    from fits.claims import cohorts, controls, homeostasis, imatinib, joined, steroid  # noqa: F401  they register when imported
 
     return MappingProxyType(_checks)

@@ -209,7 +209,10 @@ def _decimals(table: Table, decimal: str, typed: bool = False) -> Table:
         raise InputError(
             f"{table.name}: {commas[0]!r} has a decimal comma and {points[0]!r} a decimal point: write all in one way"
         )
-    turn = lambda cell: cell.replace(",", ".") if _COMMA.fullmatch(cell) else cell  # noqa: E731
+
+    def turn(cell: str) -> str:
+        return cell.replace(",", ".") if _COMMA.fullmatch(cell) else cell
+
     return _replaced(table, turn, ("decimal commas were read as points",))
 
 

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -233,7 +233,10 @@ def search(objective: CurveObjective, starts: Iterable[FloatArray]) -> tuple[Flo
     """
     lower, upper = objective.lower, objective.upper
     scale = upper - lower
-    evaluate: Callable[[FloatArray], Evaluation] = lambda x: objective.evaluate(x, derivatives=True)  # noqa: E731
+
+    def evaluate(x: FloatArray) -> Evaluation:
+        return objective.evaluate(x, derivatives=True)
+
     best, values, failure = None, [], ""
     for start in starts:
         end = descend(evaluate, [np.clip(start, lower, upper)], lower, upper, scale, EVALUATIONS)

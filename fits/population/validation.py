@@ -26,12 +26,16 @@ class Validation:
     def by_drug(self) -> dict[str, tuple[Coverage, Coverage | None]]:
         """Coverage by drug, alone and with a dose given."""
         drugs = sorted({item.well.drug for item in self.alone})
-        return {drug: (_of(self.alone, drug), _of(self.given, drug)) for drug in drugs}  # type: ignore[misc]
+        return {drug: (Coverage.of(_under(self.alone, drug)), _of(self.given, drug)) for drug in drugs}
 
 
 def _of(predicted: Iterable[Predicted], drug: str) -> Coverage | None:
-    chosen = [item for item in predicted if item.well.drug == drug]
+    chosen = _under(predicted, drug)
     return Coverage.of(chosen) if chosen else None
+
+
+def _under(predicted: Iterable[Predicted], drug: str) -> list[Predicted]:
+    return [item for item in predicted if item.well.drug == drug]
 
 
 def folds_of(samples: Sequence[str], folds: int, seed: int) -> list[tuple[str, ...]]:

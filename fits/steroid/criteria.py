@@ -93,7 +93,7 @@ def criteria_of(claim: str) -> Callable[[Criteria], Criteria]:
 
 def criteria() -> Mapping[str, Criteria]:
     """All criteria by claim; the modules register theirs when they are imported."""
-    from fits.steroid import death_criteria, drug_criteria, line_criteria, realism, signal_criteria  # noqa: F401
+    from fits.steroid import death_criteria, drug_criteria, line_criteria, realism, signal_criteria  # noqa: F401  they register
 
     return MappingProxyType(_criteria)
 

@@ -8,23 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from fits.steroid.arms import EQUILIBRATION, Arm, Cells, FloatArray
+from fits.steroid.criteria import Recorder
 from kinetics.batch import Batch
 from kinetics.errors import InputError
 
 LANES = 4000  # in one batch: more brings nothing, and memory stays flat
 _Key = tuple[Arm, str, float]
-
-
-class Recorder:
-    """A `Cells` that answers with ones and remembers what it was asked."""
-
-    def __init__(self) -> None:
-        self.asked: dict[_Key, None] = {}
-
-    def __call__(self, arm: Arm, quantity: str, hours: float | Sequence[float]) -> FloatArray:
-        times = np.atleast_1d(np.asarray(hours, dtype=float))
-        self.asked.update(((arm, quantity, float(time)), None) for time in times)
-        return np.ones(1) if np.ndim(hours) == 0 else np.ones((1, len(times)))
 
 
 def requests(*questions: Callable[[Cells], object]) -> tuple[_Key, ...]:
@@ -33,7 +22,7 @@ def requests(*questions: Callable[[Cells], object]) -> tuple[_Key, ...]:
     with np.errstate(all="ignore"):
         for question in questions:
             question(recorder)
-    return tuple(recorder.asked)
+    return tuple(dict.fromkeys((arm, quantity, time) for arm, quantity, times in recorder.asked for time in times))
 
 
 @dataclass(frozen=True)

@@ -253,13 +253,11 @@ def _long(
         found = row.cells.get(header.sample, "") if header.sample else ""
         if sample and found != sample:
             continue
-        pair = tuple(
-            row.cells[column] if column else f"drug {k + 1}" for k, column in enumerate(header.drug)
-        )  # fmt: skip
-        if any(part.lower() in NOBODY for part in pair):
+        one, other = (row.cells[column] if column else f"drug {k + 1}" for k, column in enumerate(header.drug))
+        if one.lower() in NOBODY or other.lower() in NOBODY:
             single.append((found, row))
         else:
-            groups.setdefault((found, *pair), []).append(row)  # type: ignore[arg-type]
+            groups.setdefault((found, one, other), []).append(row)
     if sample and not groups:
         known = {row.cells[header.sample] for row in rows} if header.sample else set()
         raise UnknownName("sample", sample, sorted(known), name)
