@@ -290,3 +290,11 @@ def test_warnings_are_part_of_the_result(capsys, tmp_path):
 def test_help_has_an_example(capsys):
     status, out, _ = run(capsys, "curves", "--help")
     assert status == 0 and "kinetics curves viability.csv --arm drug" in out
+
+
+def test_a_unit_column_is_no_dose_whatever_comes_first(tmp_path):
+    """`unit` is a unit too, for enzymes; the column of units must not be read as doses in it."""
+    for header, row in (("dose_unit,dose,response", "nM,{},{}"), ("dose,dose_unit,response", "{},nM,{}")):
+        path = tmp_path / "curve.csv"
+        path.write_text("\n".join([header, *(row.format(dose, 1.0 + dose) for dose in (1.0, 2.0, 3.0))]) + "\n")
+        assert read_curves(path).dose_unit == "nM"

@@ -139,7 +139,8 @@ def _columns(
         meaning = explicit.get(header[place]) or explicit.get(name)
         if meaning is None:
             lowered = name.lower()
-            if lowered.rpartition("_")[0] in ALIASES["dose"] and _suffix(name):
+            known = any(lowered in names for names in ALIASES.values())  # dose_unit is no dose in units called "unit"
+            if not known and lowered.rpartition("_")[0] in ALIASES["dose"] and _suffix(name):
                 lowered = lowered.rpartition("_")[0]
             meaning = next((m for m, names in ALIASES.items() if lowered in names and not chosen.get(m)), None)
             if meaning == "arm" and any(arms):
@@ -152,7 +153,7 @@ def _columns(
             continue  # the first of several possible names counts
         taken[meaning] = place
         found[place] = meaning
-        if not unit and meaning in ("dose", "inhibitor") and "_" in name:
+        if not unit and meaning in ("dose", "inhibitor") and "_" in name and name.lower() not in ALIASES[meaning]:
             unit = _suffix(name)
         if unit and meaning in WITH_UNIT:
             units[meaning] = unit
