@@ -260,7 +260,7 @@ def sample(
         StoreError: the store cannot be used.
     """
     try:
-        import emcee  # noqa: F401
+        import emcee  # noqa: F401  is it there?
     except ImportError:
         raise InputError("sampling needs emcee: pip install 'cytokine-kinetics[sampling]'") from None
     x = point_of(objective, optimum)
